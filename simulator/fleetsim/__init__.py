@@ -1,0 +1,1 @@
+"""Fleets of fake vLLM servers that keep a ledger of every connection."""
