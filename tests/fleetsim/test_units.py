@@ -21,7 +21,7 @@ from fleetsim.units import format_duration, parse_duration
         (" 10 ms ", 0.01),
         (".5s", 0.5),
         ("0", 0.0),
-        (0, 0.0),
+        pytest.param(0, 0.0, id="zero"),
         (0.08, 0.08),
         (3, 3.0),
     ],
@@ -41,7 +41,7 @@ def test_anything_else_is_refused_with_the_value_and_what_was_expected(written: 
 
 @pytest.mark.parametrize(
     ("seconds", "written"),
-    [(0, "0s"), (0.08, "80ms"), (1.5, "1.5s"), (90, "90s"), (120, "2m"), (7200, "2h"), (0.0002, "200us")],
+    [(0.0, "0s"), (0.08, "80ms"), (1.5, "1.5s"), (90, "90s"), (120, "2m"), (7200, "2h"), (0.0002, "200us")],
 )
 def test_a_duration_is_written_in_the_unit_that_reads_best(seconds: float, written: str) -> None:
     assert format_duration(seconds) == written
