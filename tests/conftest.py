@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 from leak_gate import LeakGate
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeakGate(), "leak-gate")
+
+
+# Timings never fail a test: on a busy machine an example may take any time.
+hypothesis.settings.register_profile("house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("house")
