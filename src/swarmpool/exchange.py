@@ -1,0 +1,196 @@
+"""One request on the wire: a slot, a connection, a time limit, and an end that gives all three back.
+
+Theory of operation
+-------------------
+An `Exchange` exists from the moment its slot is granted until `end`, and the tree knows it for exactly that long. All
+waiting on the wire happens inside `limit(...)`, an `asyncio.Timeout`: when the tree closes, `cut_off` makes that timeout
+due at once, so the owner's wait ends with a TimeoutError here and never with a CancelledError nobody sent. An exchange
+that nobody waits in (a stream between two reads) is ended on the spot.
+
+`end` is synchronous and may be called any number of times. It closes the response first and gives the slot back second:
+whoever gets the slot may need the socket. A response that was read to its EOF has given its connection back by itself;
+any other loses it, and the connector aborts that socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from swarmpool.connector import Usage, current_usage
+from swarmpool.failures import WIRE_ERRORS, failure_of
+from swarmpool.responses import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiohttp import ClientResponse, ClientSession
+
+    from swarmpool.agents import Agent
+
+__all__ = ["Exchange", "Outcome", "WireFailure"]
+
+_JSON = {"content-type": "application/json"}
+
+
+class WireFailure(Exception):  # noqa: N818 - it is what happened, and it becomes a Response, not an error of ours
+    """An exchange failed. For use between this file and its callers only."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How an exchange went: a status and a whole body, or a failure."""
+
+    status: int | None = None
+    body: bytes = b""
+    failure: WireFailure | None = None
+
+
+class Owner(Protocol):
+    """What an exchange needs of its tree."""
+
+    def ended(self, exchange: Exchange) -> None:
+        """Forget the exchange and give its slot back."""
+
+
+class Exchange:
+    """One request to `agent`, whose slot has been granted after `queue_seconds`."""
+
+    __slots__ = (
+        "_cut",
+        "_loop",
+        "_on_cut",
+        "_owner",
+        "_scope",
+        "_session",
+        "agent",
+        "deadline",
+        "over",
+        "queue_seconds",
+        "response",
+        "started",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        session: ClientSession,
+        agent: Agent,
+        *,
+        queue_seconds: float,
+        timeout: float | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._owner = owner
+        self._session = session
+        self._loop = loop
+        self._scope: asyncio.Timeout | None = None
+        self._on_cut: Callable[[], None] | None = None
+        self._cut = False
+        self.agent = agent
+        self.queue_seconds = queue_seconds
+        self.started = loop.time()
+        self.deadline = None if timeout is None else self.started + timeout
+        self.usage = Usage()
+        self.response: ClientResponse | None = None
+        self.over = False
+
+    @property
+    def attempts(self) -> int:
+        """Times the request was sent, or tried to be."""
+        return max(1, self.usage.connections)
+
+    @property
+    def connection(self) -> Literal["new", "reused"] | None:
+        """Whether it travels on a connection that had served before; None if it has none yet."""
+        if not self.usage.connections:
+            return None
+        return "reused" if self.usage.reused else "new"
+
+    def elapsed(self) -> float:
+        """Seconds since the slot was granted."""
+        return self._loop.time() - self.started
+
+    async def fetch(self, method: str, path: str, body: bytes | None) -> Outcome:
+        """Send and read the whole answer. Cancelling it ends the connection; `end` must follow in any case."""
+        outcome = Outcome()
+        try:
+            async with self.limit(self.deadline):
+                response = await self.send(method, path, body)
+                outcome.status = response.status
+                outcome.body = await response.read()
+        except WIRE_ERRORS as error:
+            outcome.failure = self.explain(error)
+        return outcome
+
+    async def send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> ClientResponse:
+        """Send, and return once the head of the answer is here. Call it inside `limit`."""
+        token = current_usage.set(self.usage)
+        try:
+            self.response = response = await self._session.request(
+                method,
+                self.agent.url(path),
+                data=body,
+                headers=headers or (_JSON if body is not None else None),
+                allow_redirects=False,
+            )
+        finally:
+            current_usage.reset(token)
+        return response
+
+    def limit(self, deadline: float | None) -> asyncio.Timeout:
+        """The scope in which the owner may wait for the wire, until the loop's time is `deadline`."""
+        self._scope = scope = asyncio.timeout_at(deadline)
+        if self._cut:
+            scope.reschedule(self._loop.time())
+        return scope
+
+    def explain(self, error: BaseException, *, idle: bool = False) -> WireFailure:
+        """What the error that came out of `limit` means; `idle` if the scope's limit was the idle gap."""
+        if self._cut:
+            return WireFailure(FailureKind.CLOSED, "the pool was closed while this request was under way")
+        if isinstance(error, TimeoutError) and self._scope is not None and self._scope.expired():
+            if idle:
+                return WireFailure(FailureKind.IDLE_TIMEOUT, f"nothing came from {self.agent} for idle_timeout seconds")
+            return WireFailure(FailureKind.TIMEOUT, f"no whole answer from {self.agent} after {self.elapsed():.3f} s")
+        kind, message = failure_of(error)
+        return WireFailure(kind, f"{self.agent}: {message}")
+
+    def when_cut(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called if the tree closes while nobody waits in this exchange."""
+        self._on_cut = callback
+
+    def cut_off(self) -> None:
+        """The tree closes: end the owner's wait, or the exchange itself if nobody waits in it."""
+        self._cut = True
+        if self._scope is not None:
+            try:
+                self._scope.reschedule(self._loop.time())
+            except RuntimeError:  # nobody is inside, or its limit has come by itself just now
+                if self._scope.expired():
+                    return
+            else:
+                return
+        if self._on_cut is not None:
+            self._on_cut()
+        self.end()
+
+    def end(self) -> None:
+        """Give back connection and slot. Idempotent."""
+        if self.over:
+            return
+        self.over = True
+        self._on_cut = None
+        if self.response is not None and self.response.connection is not None:
+            self.response.close()
+        self._owner.ended(self)
+

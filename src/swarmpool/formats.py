@@ -1,0 +1,213 @@
+"""What goes into request bodies and comes out of answers: pure functions, no I/O.
+
+Two dialects: the plain agent's `POST /generate` (`{"prompt"}` to `{"response"}` or `{"text"}`), and vLLM's
+`/v1/chat/completions` and `/v1/completions`. Every reader raises `ShapeError` where a 2xx body is not what it should
+be; nothing else is raised for any JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from swarmpool.responses import TokenUsage
+
+__all__ = [
+    "Delta",
+    "ErrorEvent",
+    "ModelCard",
+    "Reply",
+    "ShapeError",
+    "chat_body",
+    "completions_body",
+    "encode",
+    "generate_body",
+    "read_chat",
+    "read_chat_delta",
+    "read_completions",
+    "read_generate",
+    "read_generate_delta",
+    "read_models",
+]
+
+Json = dict[str, Any]
+
+
+class ShapeError(ValueError):
+    """A 2xx body that is not what the call expects; the message says what is wrong with it."""
+
+
+class ErrorEvent(Exception):  # noqa: N818 - an event of the stream, not an error of ours
+    """An error object inside a stream of status 200; the message is the server's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a whole answer says."""
+
+    text: str
+    finish_reason: str | None = None
+    usage: TokenUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one event of a stream adds. `completion_tokens` is the running count, where the server sends one."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    usage: TokenUsage | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One entry of `/v1/models`."""
+
+    name: str
+    max_model_len: int | None
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """JSON with compact separators; ASCII, so that a lone surrogate in a prompt cannot fail."""
+    return json.dumps(payload, separators=(",", ":")).encode("ascii")
+
+
+def decode(body: bytes) -> Any:
+    """The JSON value in `body`."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        start = body[:80].decode("utf-8", "replace")
+        raise ShapeError(f"the body is not JSON ({error}); it begins {start!r}") from error
+
+
+def generate_body(prompt: str, max_tokens: int | None, sampling: Mapping[str, Any]) -> Json:
+    """The plain agent's request."""
+    body: Json = {"prompt": prompt}
+    if max_tokens is not None:
+        body["max_tokens"] = max_tokens
+    return {**body, **sampling}
+
+
+def read_generate(body: bytes) -> Reply:
+    """The plain agent's answer: `response` or `text`."""
+    value = _object(decode(body))
+    for key in ("response", "text"):
+        if isinstance(value.get(key), str):
+            return Reply(value[key], _text_or_none(value.get("finish_reason")), _usage(value.get("usage")))
+    raise ShapeError(f"the answer has neither `response` nor `text` as a string; its keys are {sorted(value)}")
+
+
+def read_generate_delta(data: bytes) -> Delta:
+    """One event of a plain agent's stream."""
+    value = _event(data)
+    text = next((value[key] for key in ("response", "text") if isinstance(value.get(key), str)), "")
+    return Delta(text, _text_or_none(value.get("finish_reason")), _usage(value.get("usage")))
+
+
+def chat_body(
+    model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int, sampling: Mapping[str, Any]
+) -> Json:
+    """A chat completion's request; `sampling` has the last word."""
+    return {"model": model, "messages": list(messages), "max_tokens": max_tokens, **sampling}
+
+
+def completions_body(model: str, prompts: Sequence[str], max_tokens: int, sampling: Mapping[str, Any]) -> Json:
+    """A completion's request for a list of prompts."""
+    return {"model": model, "prompt": list(prompts), "max_tokens": max_tokens, **sampling}
+
+
+def read_chat(body: bytes) -> Reply:
+    """A chat completion. `content` may be null (tool calls, a refusal): that is an answer without text."""
+    value = _object(decode(body))
+    choice = _choices(value)[0]
+    message = choice.get("message")
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
+        raise ShapeError("choices[0].message.content is neither text nor null")
+    return Reply(
+        message.get("content") or "", _text_or_none(choice.get("finish_reason")), _usage(value.get("usage"))
+    )
+
+
+def read_completions(body: bytes, prompts: int) -> list[Reply | None]:
+    """The answers to a batch, each in the place its `index` says; None where there is none.
+
+    Order in the list of choices means nothing: vLLM may send them in any. Answers with an index that is no prompt's, or
+    a second one for the same prompt, are left out.
+    """
+    value = _object(decode(body))
+    usage = _usage(value.get("usage")) if prompts == 1 else None  # of a larger batch it is the sum
+    replies: list[Reply | None] = [None] * prompts
+    for choice in _choices(value):
+        index, text = choice.get("index"), choice.get("text")
+        if isinstance(index, int) and 0 <= index < prompts and isinstance(text, str) and replies[index] is None:
+            replies[index] = Reply(text, _text_or_none(choice.get("finish_reason")), usage)
+    return replies
+
+
+def read_chat_delta(data: bytes) -> Delta:
+    """One event of a chat completion's stream; only the first choice has a say."""
+    value = _event(data)
+    usage = _usage(value.get("usage"))
+    tokens = usage.completion_tokens if usage else None
+    choices = value.get("choices")
+    if not isinstance(choices, list):
+        raise ShapeError("an event has no list of choices")
+    for choice in choices:
+        if isinstance(choice, dict) and choice.get("index") == 0:
+            delta = choice.get("delta")
+            text = delta.get("content") if isinstance(delta, dict) else None
+            return Delta(
+                text if isinstance(text, str) else "", _text_or_none(choice.get("finish_reason")), usage, tokens
+            )
+    return Delta(usage=usage, completion_tokens=tokens)
+
+
+def read_models(body: bytes) -> ModelCard:
+    """The first model that `/v1/models` lists."""
+    data = _object(decode(body)).get("data")
+    if not isinstance(data, list) or not data or not isinstance(data[0], dict):
+        raise ShapeError("/v1/models lists no model")
+    name, length = data[0].get("id"), data[0].get("max_model_len")
+    if not isinstance(name, str):
+        raise ShapeError("the first model of /v1/models has no id")
+    return ModelCard(name, length if isinstance(length, int) and length > 0 else None)
+
+
+def _object(value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise ShapeError(f"the body is a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def _choices(value: Json) -> list[Json]:
+    choices = value.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        raise ShapeError(f"the answer has no list of choices; its keys are {sorted(value)}")
+    return choices
+
+
+def _event(data: bytes) -> Json:
+    value = _object(decode(data))
+    if value.get("error") is not None:
+        error = value["error"]
+        message = error.get("message") if isinstance(error, dict) else error
+        raise ErrorEvent(message if isinstance(message, str) else json.dumps(error))
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _usage(value: Any) -> TokenUsage | None:
+    if not isinstance(value, dict):
+        return None
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    prompt, completion, total = (value.get(name) or 0 for name in names)
+    if not all(isinstance(number, int) for number in (prompt, completion, total)):
+        return None
+    return TokenUsage(prompt, completion, total)

@@ -1,0 +1,76 @@
+"""What a tree has done and does, as one frozen record. The words are those of the fleet's ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from swarmpool.lifecycle import State
+from swarmpool.limiter import LimiterStatistics
+from swarmpool.responses import FailureKind, Response
+from swarmpool.sockets import SocketStatistics
+
+__all__ = ["PoolStatistics", "RequestCounts", "RequestStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStatistics:
+    """Requests that got a slot, by how they ended; `failures` counts the failed ones by `FailureKind`.
+
+    `abandoned_streams` were left by their reader before the end; they are among the failed. `cancelled` requests have
+    no result: their caller was cancelled.
+    """
+
+    succeeded: int
+    failed: int
+    cancelled: int
+    abandoned_streams: int
+    failures: Mapping[FailureKind, int]
+
+
+class RequestCounts:
+    """The counters behind `RequestStatistics`."""
+
+    def __init__(self) -> None:
+        self.succeeded = 0
+        self.cancelled = 0
+        self.failures: Counter[FailureKind] = Counter()
+
+    def count(self, response: Response) -> None:
+        """Count one result."""
+        if response.kind is None:
+            self.succeeded += 1
+        else:
+            self.failures[response.kind] += 1
+
+    def statistics(self) -> RequestStatistics:
+        """A consistent record of the counts."""
+        return RequestStatistics(
+            succeeded=self.succeeded,
+            failed=self.failures.total(),
+            cancelled=self.cancelled,
+            abandoned_streams=self.failures[FailureKind.ABANDONED],
+            failures=MappingProxyType(dict(self.failures)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """One moment of a whole tree; the same whichever view is asked, but for `size`, the agents of that view.
+
+    `limit` is how many requests may be in flight: the smaller of `concurrency` and `connector_limit`. When a pool is
+    quiet, `connections` equals what the servers count; in motion a server may see an accept before the FIN it follows.
+    """
+
+    state: State
+    size: int
+    agents: int
+    limit: int
+    concurrency: int
+    connector_limit: int
+    concurrency_per_agent: int | None
+    admission: LimiterStatistics
+    connections: SocketStatistics
+    requests: RequestStatistics

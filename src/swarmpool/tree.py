@@ -1,0 +1,236 @@
+"""What a whole pool tree shares: one session, one connector, one limiter, one life.
+
+Theory of operation
+-------------------
+Views hold a reference to the tree and nothing else that matters. The tree opens at the root's `async with` or at the
+first request, in whichever event loop that is, and belongs to that loop. `close` goes through four steps:
+
+1. CLOSING: the limiter refuses newcomers and fails those who wait, at once;
+2. exchanges under way have until the drain's deadline to end by themselves;
+3. the rest are cut off, which ends their owners' waits in this loop turn or the next;
+4. the session closes, idle sockets are ended, and when the last `connection_lost` has come the tree is CLOSED.
+
+It runs in a task of its own that every caller of `close` waits for, so a cancelled caller does not leave a tree half
+closed. A tree that is dropped while open cannot wait for anything: `_Remains` ends its sockets and says so once. They
+are kept apart from the tree so that they outlive it, and so that the garbage collector never finds aiohttp's session
+before ours has spoken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from swarmpool.agents import Agent
+from swarmpool.connector import PoolConnector, abandon, open_session
+from swarmpool.descriptors import ensure_descriptors
+from swarmpool.errors import PoolClosed, WrongEventLoop
+from swarmpool.exchange import Exchange
+from swarmpool.lifecycle import Lifecycle, State
+from swarmpool.limiter import Limiter
+from swarmpool.sockets import SocketStatistics
+from swarmpool.statistics import PoolStatistics, RequestCounts
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from swarmpool.endpoints import AgentEndpoint
+    from swarmpool.options import PoolOptions
+
+__all__ = ["Tree"]
+
+_NO_SOCKETS = SocketStatistics(*[0] * 14)
+
+
+class Tree:
+    """The shared part of a pool and all its sub-pools. `name` is what warnings and errors call it."""
+
+    def __init__(self, name: str, endpoints: Sequence[AgentEndpoint], options: PoolOptions) -> None:
+        self.name = name
+        self.options = options
+        self.agents = tuple(Agent(endpoint, index) for index, endpoint in enumerate(endpoints))
+        self.limiter = Limiter(
+            capacity=options.limit,
+            capacity_per_agent=options.concurrency_per_agent,
+            queue_timeout=options.queue_timeout,
+            max_waiting=options.max_waiting,
+        )
+        self.counts = RequestCounts()
+        self.session: ClientSession | None = None
+        self._life = Lifecycle()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connector: PoolConnector | None = None
+        self._remains: weakref.finalize[..., Tree] | None = None
+        self._exchanges: set[Exchange] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._quiet: asyncio.Future[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._drain: asyncio.Timeout | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the tree is in its life."""
+        return self._life.state
+
+    def check_open(self) -> None:
+        """Raise `PoolClosed` unless requests are still taken."""
+        if self.state in (State.CLOSING, State.CLOSED):
+            raise PoolClosed(f"{self.name} is {self.state.name.lower()}; nothing reopens a pool: make a new one")
+
+    def open(self) -> ClientSession:
+        """Open if the tree is NEW, and return the session. Raises `PoolClosed` and `WrongEventLoop`."""
+        self.check_open()
+        loop = asyncio.get_running_loop()
+        if self.session is None:
+            self._open(loop)
+            assert self.session is not None
+        elif loop is not self._loop:
+            raise WrongEventLoop(f"{self.name} was opened in another event loop; make one pool for each loop")
+        return self.session
+
+    async def admit(self, agent: Agent, timeout: float | None) -> Exchange:
+        """Wait for a slot for `agent`; the `Exchange` returned owns it until its `end`.
+
+        Raises what `Limiter.acquire` does, and `PoolClosed` if the tree began to close while a slot was on its way.
+        """
+        session = self.open()
+        queued = await self.limiter.acquire(agent.key)
+        if self.state is not State.OPEN:
+            self.limiter.release(agent.key)
+            self.check_open()
+        assert self._loop is not None
+        exchange = Exchange(self, session, agent, queue_seconds=queued, timeout=timeout, loop=self._loop)
+        self._exchanges.add(exchange)
+        return exchange
+
+    def ended(self, exchange: Exchange) -> None:
+        """An exchange is over: its slot goes to the next in line."""
+        self._exchanges.discard(exchange)
+        self.limiter.release(exchange.agent.key)
+        if self._quiet is not None and not self._exchanges and not self._quiet.done():
+            self._quiet.set_result(None)
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run `work` on behalf of the tree: `close` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self, drain: float) -> None:
+        """Close, giving exchanges under way `drain` seconds. See `AgentPool.close`."""
+        if self.state is State.NEW:
+            self.limiter.close()
+            self._life.move(State.CLOSED)
+            return
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            raise WrongEventLoop(f"{self.name} was opened in another event loop; close it there")
+        if self._closing is None:
+            self._life.move(State.CLOSING)
+            self.limiter.close()
+            self._closing = loop.create_task(self._close(loop.time() + drain))
+        elif self._drain is not None:
+            self._hasten(self._drain, loop.time() + drain)
+        await asyncio.shield(self._closing)
+
+    def statistics(self, size: int) -> PoolStatistics:
+        """One consistent record, for a view of `size` agents."""
+        options = self.options
+        return PoolStatistics(
+            state=self.state,
+            size=size,
+            agents=len(self.agents),
+            limit=options.limit,
+            concurrency=options.concurrency,
+            connector_limit=options.connector_limit,
+            concurrency_per_agent=options.concurrency_per_agent,
+            admission=self.limiter.statistics(),
+            connections=_NO_SOCKETS if self._connector is None else self._connector.sockets.statistics(),
+            requests=self.counts.statistics(),
+        )
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        options = self.options
+        ensure_descriptors(options.connector_limit)
+        self.session, self._connector = open_session(
+            limit=options.connector_limit,
+            keepalive_timeout=options.keepalive_timeout,
+            connect_timeout=options.connect_timeout,
+            dns_ttl=options.dns_ttl,
+            ssl=options.ssl,
+            headers=options.headers,
+        )
+        self._loop = loop
+        remains = _Remains(self.name, self.session, self._connector, loop)
+        self._remains = weakref.finalize(self, remains.dropped)
+        self._life.move(State.OPEN)
+
+    async def _close(self, deadline: float) -> None:
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            await self._wait_until_quiet(deadline)
+        except asyncio.CancelledError as error:  # the loop is shutting down: no more waiting, but nothing may be left
+            cancelled = error
+        for exchange in list(self._exchanges):
+            exchange.cut_off()
+        await self._settled()
+        assert self.session is not None
+        assert self._connector is not None
+        self._connector.sockets.end_idle()
+        await self.session.close()
+        await self._connector.sockets.emptied()
+        if self._remains is not None:
+            self._remains.detach()
+        self._life.move(State.CLOSED)
+        if cancelled is not None:
+            raise cancelled
+
+    async def _wait_until_quiet(self, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline) as self._drain:
+                await self._settled()
+        except TimeoutError:
+            pass  # those that are left are cut off
+        finally:
+            self._drain = None
+
+    async def _settled(self) -> None:
+        """Return when no exchange is under way and no task of the tree's runs."""
+        while self._exchanges:
+            self._quiet = asyncio.get_running_loop().create_future()
+            await self._quiet
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    @staticmethod
+    def _hasten(drain: asyncio.Timeout, deadline: float) -> None:
+        when = drain.when()
+        if when is not None and deadline < when and not drain.expired():
+            drain.reschedule(deadline)
+
+
+class _Remains:
+    """What is left of a tree that was dropped while open."""
+
+    def __init__(
+        self, name: str, session: ClientSession, connector: PoolConnector, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._name = name
+        self._session = session
+        self._connector = connector
+        self._loop = loop
+        self._thread = threading.get_ident()
+
+    def dropped(self) -> None:
+        """End the sockets and warn, once. The garbage collector may call this from any thread."""
+        end: Callable[[], None] = lambda: abandon(self._session, self._connector)  # noqa: E731 - one use, one line
+        if threading.get_ident() == self._thread or self._loop.is_closed():
+            end()
+        else:
+            self._loop.call_soon_threadsafe(end)
+        warnings.warn(f"Unclosed pool {self._name}: leave it with `async with` or `await pool.close()`", ResourceWarning)
