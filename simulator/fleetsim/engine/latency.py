@@ -1,0 +1,154 @@
+"""An engine of fixed delays: time to first token, then one inter-token latency per token, each with jitter.
+
+Times are absolute: a token's place in time follows from its predecessor's, not from when the loop got round to it, so a
+busy loop delays tokens but never stretches the answer. A request holds one timer, however many sequences it has;
+without latency it holds none and never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import random
+from collections.abc import Callable, Sequence
+
+from fleetsim.engine.jobs import Generation, Job
+from fleetsim.profile import Profile
+
+__all__ = ["LatencyEngine"]
+
+# Without latency a stream would keep the loop for its whole length; vLLM too hands outputs over in slices of 128
+# (VLLM_V1_OUTPUT_PROC_CHUNK_SIZE).
+_SLICE = 128
+
+Draw = Callable[[float], float]
+
+
+class LatencyEngine:
+    """Delays as `profile` says. `chance` is needed only where `profile.jitter` is on.
+
+    Without jitter it has no state, so all servers of one profile may share it.
+    """
+
+    __slots__ = ("_draw", "_instant", "_itl", "_prefill_per_token", "_ttft")
+
+    def __init__(self, profile: Profile, *, chance: random.Random | None = None) -> None:
+        self._ttft = profile.ttft
+        self._itl = profile.itl
+        self._prefill_per_token = profile.prefill_per_token
+        self._instant = not (profile.ttft or profile.itl or profile.prefill_per_token)
+        self._draw = _jitter(profile, chance)
+
+    def generate(self, jobs: Sequence[Job]) -> Generation:
+        """See `Engine.generate`."""
+        if self._instant:
+            return _Instant(jobs)
+        return _Timed(jobs, [self._first_token(job) for job in jobs], lambda: self._draw(self._itl))
+
+    def _first_token(self, job: Job) -> float:
+        return self._draw(self._ttft + self._prefill_per_token * job.prompt_tokens)
+
+
+def _jitter(profile: Profile, chance: random.Random | None) -> Draw:
+    if profile.jitter == "none" or not profile.spread:
+        return float
+    if chance is None:
+        raise ValueError(f"chance: expected a random.Random for jitter {profile.jitter!r}, got None")
+    spread = profile.spread
+    if profile.jitter == "normal":
+        return lambda mean: max(0.0, chance.gauss(mean, mean * spread))
+    # The logarithm's parameters for which mean and standard deviation come out as asked.
+    sigma = math.sqrt(math.log1p(spread * spread))
+    return lambda mean: mean * chance.lognormvariate(-sigma * sigma / 2, sigma)
+
+
+class _Instant:
+    """All tokens at once, in the order in which a step would make them: one of each sequence, then the next of each."""
+
+    __slots__ = ("_due", "_waited")
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._due = _round_robin(jobs)
+        self._waited = False
+
+    def __aiter__(self) -> _Instant:
+        return self
+
+    async def __anext__(self) -> Sequence[int]:
+        if not self._due:
+            raise StopAsyncIteration
+        if self._waited:
+            await asyncio.sleep(0)
+        self._waited = True
+        batch, self._due = self._due[:_SLICE], self._due[_SLICE:]
+        return batch
+
+    async def finish(self) -> None:
+        self._due = []
+
+
+def _round_robin(jobs: Sequence[Job]) -> list[int]:
+    if len(jobs) == 1:
+        return [0] * jobs[0].output_tokens
+    longest = max(job.output_tokens for job in jobs)
+    return [index for token in range(longest) for index, job in enumerate(jobs) if token < job.output_tokens]
+
+
+class _Timed:
+    """A heap of (time of the next token, job, tokens left), on the loop's clock."""
+
+    __slots__ = ("_draw_gap", "_loop", "_next")
+
+    def __init__(self, jobs: Sequence[Job], first: Sequence[float], draw_gap: Callable[[], float]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._draw_gap = draw_gap
+        start = self._loop.time()
+        self._next = [(start + first[index], index, job.output_tokens) for index, job in enumerate(jobs)]
+        heapq.heapify(self._next)
+
+    def __aiter__(self) -> _Timed:
+        return self
+
+    async def __anext__(self) -> Sequence[int]:
+        if not self._next:
+            raise StopAsyncIteration
+        due = self._next[0][0]
+        await _sleep_until(self._loop, due)
+        return self._take(max(due, self._loop.time()))
+
+    def _take(self, now: float) -> list[int]:
+        batch: list[int] = []
+        upcoming = self._next
+        while upcoming and upcoming[0][0] <= now and len(batch) < _SLICE:
+            when, index, left = upcoming[0]
+            batch.append(index)
+            if left > 1:
+                heapq.heapreplace(upcoming, (when + self._draw_gap(), index, left - 1))
+            else:
+                heapq.heappop(upcoming)
+        return batch
+
+    async def finish(self) -> None:
+        remaining, self._next = self._next, []
+        ends = [when + sum(self._draw_gap() for _ in range(left - 1)) for when, _, left in remaining]
+        if ends:
+            await _sleep_until(self._loop, max(ends))
+
+
+async def _sleep_until(loop: asyncio.AbstractEventLoop, when: float) -> None:
+    if when <= loop.time():
+        # Late already, or a slice of a longer burst: let the others have their turn.
+        await asyncio.sleep(0)
+        return
+    woken = loop.create_future()
+    timer = loop.call_at(when, _wake, woken)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
