@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-__all__ = ["DEFAULT_PORT", "AgentEndpoint", "Tags", "as_endpoint"]
+__all__ = ["DEFAULT_PORT", "AgentEndpoint", "Located", "Tags", "as_endpoint"]
 
 DEFAULT_PORT: Final = 8000
 """The port `vllm serve` listens on unless told otherwise."""
@@ -81,11 +81,25 @@ class AgentEndpoint:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def as_endpoint(value: AgentEndpoint | tuple[str, int]) -> AgentEndpoint:
-    """The endpoint itself, or the one a `(host, port)` pair means. Raises TypeError for anything else."""
+class Located(Protocol):
+    """Anything that says where it listens, such as a fake server. Its `tags` and `scheme` are read if present."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+def as_endpoint(value: AgentEndpoint | Located | tuple[str, int]) -> AgentEndpoint:
+    """The endpoint that `value` is, or describes by its attributes, or means as a pair `(host, port)`.
+
+    Raises TypeError for anything else, and what `AgentEndpoint` raises.
+    """
     match value:
         case AgentEndpoint():
             return value
+        case object(host=host, port=port):
+            return AgentEndpoint(host, port, getattr(value, "tags", NO_TAGS), getattr(value, "scheme", "http"))
         case (host, port):
             return AgentEndpoint(host, port)
     raise TypeError(f"an endpoint must be an AgentEndpoint or a (host, port) pair, got {value!r}")

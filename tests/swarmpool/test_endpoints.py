@@ -3,7 +3,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from yarl import URL
@@ -105,6 +106,18 @@ def test_an_endpoint_may_be_given_as_a_pair() -> None:
     endpoint = AgentEndpoint("node7", 8001)
     assert as_endpoint(("node7", 8001)) == endpoint
     assert as_endpoint(endpoint) is endpoint
+
+
+class Server(NamedTuple):
+    host: str
+    port: int
+    tags: dict[str, str]
+
+
+def test_whatever_has_a_host_and_a_port_is_an_endpoint_too() -> None:
+    """So that the endpoints of a test fleet can be handed to a pool as they are, though neither knows the other."""
+    assert as_endpoint(Server("node7", 8001, {"rack": "a"})) == AgentEndpoint("node7", 8001, {"rack": "a"})
+    assert as_endpoint(SimpleNamespace(host="node7", port=8443, scheme="https")).url == "https://node7:8443"
 
 
 @pytest.mark.parametrize("value", ["node7", ("node7",), ("node7", 8000, {}), None, 7])
