@@ -1,0 +1,87 @@
+"""`fleetsim prove`: the command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from fleetsim.proofs.claim import Claim
+from fleetsim.proofs.claims import CLAIMS
+from fleetsim.proofs.client import Client, ClientError, client_names, load_client
+from fleetsim.proofs.report import Run, as_json, failed, summary
+from fleetsim.proofs.runner import run_claims
+from fleetsim.proofs.table import list_claims, progress
+
+__all__ = ["prove"]
+
+
+@click.command(epilog="Exit status: 0 all claims hold, 1 a claim fails, 2 bad input.")
+@click.option("--client", "names", multiple=True, metavar="NAME", help="Client to prove (repeatable) [swarmpool].")
+@click.option("--only", multiple=True, metavar="CLAIM", help="Run this claim only (repeatable, or comma separated).")
+@click.option("--list", "listing", is_flag=True, help="List the claims and the clients, and stop.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of texts, choices and delays.")
+@click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there too.")
+def prove(names: tuple[str, ...], only: tuple[str, ...], listing: bool, seed: int, report: Path | None) -> None:
+    """Prove a client's claims about its connections against a fleet.
+
+    Each claim is a scenario that would break it; the verdict rests on what the client counted and what the fleet saw.
+
+    \b
+    Example: fleetsim prove --client swarmpool --client aiohttp
+    """
+    console = Console(highlight=False)
+    if listing:
+        list_claims(console, CLAIMS)
+        console.print(f"clients: {', '.join(client_names())}")
+        return
+    claims = chosen_claims(only)
+    clients = chosen_clients(names or ("swarmpool",))
+    check_writable(report)
+    runs = [prove_client(console, client, claims, seed) for client in clients]
+    if report is not None:
+        report.write_text(as_json(seed, runs), encoding="utf-8")
+    if failed(runs):
+        raise SystemExit(1)
+
+
+def prove_client(console: Console, client: Client, claims: Sequence[Claim], seed: int) -> Run:
+    """Run `claims` for one client with progress on `console`, and print the summary line."""
+    results = []
+    with progress(console, client.name, len(claims)) as shown:
+        for result in run_claims(client, claims, seed, started=shown.started):
+            results.append(result)
+            shown.finished(result)
+    run = Run(client.name, results)
+    console.print(summary(run, seed), soft_wrap=True)
+    return run
+
+
+def chosen_claims(only: Sequence[str]) -> Sequence[Claim]:
+    """The claims named by `--only`, in their own order; all if none is named."""
+    wanted = [name for part in only for name in part.split(",") if name]
+    by_name = {claim.name: claim for claim in CLAIMS}
+    for name in wanted:
+        if name not in by_name:
+            raise click.BadParameter(f"no claim {name!r}: expected one of {', '.join(by_name)}", param_hint="--only")
+    return [claim for claim in CLAIMS if claim.name in wanted or not wanted]
+
+
+def chosen_clients(names: Sequence[str]) -> list[Client]:
+    """The adapters called `names`."""
+    try:
+        return [load_client(name) for name in dict.fromkeys(names)]
+    except ClientError as error:
+        raise click.BadParameter(str(error), param_hint="--client") from error
+
+
+def check_writable(report: Path | None) -> None:
+    """Complain about an unwritable report before a minute of work, not after it."""
+    if report is None:
+        return
+    try:
+        report.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise click.BadParameter(f"cannot write {report}: {error.strerror}", param_hint="--json") from error

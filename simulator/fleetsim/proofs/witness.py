@@ -1,0 +1,64 @@
+"""A loop that counts the client's sockets, so that neither the client's word nor the fleet's view is needed for it.
+
+Theory of operation
+-------------------
+Every asyncio client of TCP, aiohttp's happy eyeballs among them, comes through `loop.sock_connect`, and the transport
+made later owns the very same socket object; so a socket is open exactly while `fileno()` is not -1, from its first SYN
+to the end of `connection_lost`. The fleet only accepts, so what is connected in this loop is the client's. A socket is
+counted when it is about to connect, which is the only moment the number can rise: the peak misses nothing.
+
+The fleet's own count cannot serve here: a server may see an accept before the FIN that went out before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import weakref
+from typing import Any
+
+__all__ = ["SocketWitness", "WatchedLoop"]
+
+
+class SocketWitness:
+    """Counts of the sockets that have tried to connect: `attempts` in all, `open_now`, and `peak_open`."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.peak_open = 0
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    @property
+    def open_now(self) -> int:
+        """Sockets that are connecting or connected and whose descriptor is not closed."""
+        return sum(sock.fileno() != -1 for sock in self._sockets)
+
+    def note(self, sock: socket.socket) -> None:
+        """`sock` is about to connect."""
+        self.attempts += 1
+        self._sockets = weakref.WeakSet(known for known in self._sockets if known.fileno() != -1)
+        self._sockets.add(sock)
+        self.peak_open = max(self.peak_open, len(self._sockets))
+
+    def forget_peak(self) -> None:
+        """Start the peak anew from what is open now."""
+        self.peak_open = self.open_now
+
+
+class WatchedLoop(asyncio.SelectorEventLoop):
+    """The usual loop with a `witness`, and with `names` that resolve to the addresses they are mapped to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.witness = SocketWitness()
+        self.names: dict[str, tuple[str, ...]] = {}
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        self.witness.note(sock)
+        await super().sock_connect(sock, address)
+
+    async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> list[Any]:
+        if host not in self.names:
+            return await super().getaddrinfo(host, port, **hints)
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(*kind, (address, int(port))) for address in self.names[host]]
