@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-__all__ = ["DEFAULT_PORT", "AgentEndpoint", "Located", "Tags", "as_endpoint"]
+__all__ = ["DEFAULT_PORT", "AgentEndpoint", "EndpointLike", "Located", "Tags", "as_endpoint"]
 
 DEFAULT_PORT: Final = 8000
 """The port `vllm serve` listens on unless told otherwise."""
@@ -90,7 +90,11 @@ class Located(Protocol):
     def port(self) -> int: ...
 
 
-def as_endpoint(value: AgentEndpoint | Located | tuple[str, int]) -> AgentEndpoint:
+EndpointLike = AgentEndpoint | Located | tuple[str, int]
+"""What may stand for an endpoint wherever one is asked for."""
+
+
+def as_endpoint(value: EndpointLike) -> AgentEndpoint:
     """The endpoint that `value` is, or describes by its attributes, or means as a pair `(host, port)`.
 
     Raises TypeError for anything else, and what `AgentEndpoint` raises.

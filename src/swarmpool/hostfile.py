@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, TextIO
 
-from swarmpool.endpoints import DEFAULT_PORT, AgentEndpoint, Located, as_endpoint
+from swarmpool.endpoints import DEFAULT_PORT, AgentEndpoint, EndpointLike, as_endpoint
 from swarmpool.errors import HostfileError
 
 __all__ = ["parse_hostfile", "write_hostfile"]
@@ -61,9 +61,7 @@ def parse_hostfile(hostfile: Hostfile) -> list[AgentEndpoint]:
     return endpoints
 
 
-def write_hostfile(
-    path: str | os.PathLike[str], endpoints: Iterable[AgentEndpoint | Located | tuple[str, int]]
-) -> None:
+def write_hostfile(path: str | os.PathLike[str], endpoints: Iterable[EndpointLike]) -> None:
     """Write a hostfile with one line per endpoint, which `parse_hostfile` reads back to equal endpoints.
 
     The file appears whole or not at all: a reader, or another writer, never sees half of it. Raises HostfileError if

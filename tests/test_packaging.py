@@ -1,0 +1,169 @@
+"""The house rules that no single module can keep: who imports whom, what is exported, what is shipped."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from configparser import ConfigParser
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import swarmpool
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {"swarmpool": ROOT / "src" / "swarmpool", "fleetsim": ROOT / "simulator" / "fleetsim"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRA = ("click", "faker", "msgspec", "prometheus_client", "rich", "yaml")
+
+# Modules without a test module of their own, and where they are tested instead.
+TESTED_ELSEWHERE: dict[str, str] = {
+    "swarmpool._version": "here",
+}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted(path for path in PACKAGES[package].rglob("*.py") if not path.parent.name.startswith("."))
+
+
+def module_name(package: str, path: Path) -> str:
+    parts = (package, *path.relative_to(PACKAGES[package]).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def modules(package: str) -> list[str]:
+    return [module_name(package, path) for path in sources(package)]
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT / "docs")
+
+
+@pytest.mark.parametrize(("package", "stranger"), [("swarmpool", "fleetsim"), ("fleetsim", "swarmpool")])
+def test_neither_package_imports_the_other(package: str, stranger: str) -> None:
+    assert len(sources(package)) > 5
+    guilty = [str(path) for path in sources(package) for name in imports(path) if name.split(".")[0] == stranger]
+    assert guilty == []
+
+
+def test_the_library_needs_aiohttp_alone() -> None:
+    assert [re.split(r"[<>=!]", need)[0] for need in PROJECT["project"]["dependencies"]] == ["aiohttp"]
+    allowed = {"swarmpool", "aiohttp", "yarl", "multidict", *sys.stdlib_module_names}  # the last two are aiohttp's
+    foreign = {name.split(".")[0] for path in sources("swarmpool") for name in imports(path)} - allowed
+    assert foreign == set()
+
+
+def test_importing_the_library_loads_hardly_more_than_aiohttp() -> None:
+    """The price of the import, counted: the clock is asked in the slow test below."""
+    code = "import sys, json, aiohttp; known = set(sys.modules); import swarmpool; "
+    found = python(code + "print(json.dumps(sorted(set(sys.modules) - known)))")
+    assert found.returncode == 0, found.stderr
+    foreign = [name for name in json.loads(found.stdout) if name.split(".")[0] != "swarmpool"]
+    assert foreign == []
+
+
+@pytest.mark.slow
+def test_importing_the_library_takes_less_than_1_3_times_the_import_of_aiohttp() -> None:
+    """Processor time, and the lower quartile of interleaved runs: what else the machine does hardly shows in it."""
+    times: dict[str, list[float]] = {"aiohttp": [], "swarmpool": []}
+    for _ in range(15):
+        for name, taken in times.items():
+            code = f"import time; start = time.process_time(); import {name}; print(time.process_time() - start)"
+            taken.append(float(python(code).stdout))
+    bare, ours = (statistics.quantiles(taken)[0] for taken in times.values())
+    assert ours < 1.3 * bare, f"import swarmpool {ours * 1000:.1f} ms, import aiohttp {bare * 1000:.1f} ms"
+
+
+@pytest.mark.parametrize("name", [name for package in PACKAGES for name in modules(package)])
+def test_every_module_can_be_imported_and_defines_what_it_exports(name: str) -> None:
+    if name.endswith("__main__"):
+        return
+    module = importlib.import_module(name)
+    exported = getattr(module, "__all__", [])
+    assert [public for public in exported if not hasattr(module, public)] == []
+    assert len(set(exported)) == len(exported)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_a_package_exports_is_exported_by_the_module_that_defines_it(package: str) -> None:
+    exported = set(importlib.import_module(package).__all__) - {"__version__"}
+    inner = [importlib.import_module(name) for name in modules(package) if not name.endswith(("__main__", package))]
+    defined = {public for module in inner for public in getattr(module, "__all__", [])}
+    assert exported - defined == set()
+
+
+def test_the_library_exports_its_public_names() -> None:
+    expected = {
+        *("AgentEndpoint", "AgentPool", "VLLMPool", "Response", "PoolStatistics", "parse_hostfile", "write_hostfile"),
+        *("SwarmPoolError", "PoolClosed", "EmptyPool", "BadIndex", "QueueTimeout", "TooManyWaiting", "HostfileError"),
+    }
+    assert expected - set(swarmpool.__all__) == set()
+
+
+def test_every_module_has_a_test_module() -> None:
+    """`fleetsim/wire/heads.py` is tested by `test_heads.py` or `test_wire_heads.py` under `tests/fleetsim`."""
+    missing = []
+    for package in PACKAGES:
+        tests = {path.stem for path in (ROOT / "tests" / package).rglob("test_*.py")}
+        for path in sources(package):
+            *_, folder, stem = path.with_suffix("").parts
+            accepted = {f"test_{stem.strip('_')}", f"test_{folder}_{stem.strip('_')}"}
+            if stem != "__init__" and not accepted & tests:
+                missing.append(module_name(package, path))
+    assert sorted(set(missing) - TESTED_ELSEWHERE.keys()) == []
+    assert sorted(TESTED_ELSEWHERE.keys() - set(missing)) == [], "these have a test module by now"
+
+
+def test_without_the_extra_the_command_says_what_to_install_and_nothing_else() -> None:
+    block = "import sys; sys.modules.update(dict.fromkeys({!r}.split())); ".format(" ".join(EXTRA))
+    said = python(block + "sys.argv = ['fleetsim', 'up', '8']; from fleetsim.__main__ import main; sys.exit(main())")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "pip install 'swarmpool[fleet]'" in said.stderr
+    assert len(said.stderr.splitlines()) == 1
+
+
+def test_the_version_is_said_in_one_place() -> None:
+    assert "version" in PROJECT["project"]["dynamic"]
+    assert version("swarmpool") == swarmpool.__version__
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == swarmpool.__version__
+
+
+def test_tox_tests_what_the_project_promises() -> None:
+    tox = ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    promised = {
+        "py" + found[1].replace(".", "")
+        for line in PROJECT["project"]["classifiers"]
+        if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line))
+    }
+    environments = set(re.split(r",\s*", tox["tox"]["env_list"]))
+    assert environments == promised | {"lint", "type", "wheel", "floor"}
+    lowest = re.search(r"aiohttp>=([\d.]+)", PROJECT["project"]["dependencies"][0])
+    assert lowest is not None
+    assert tox["testenv:floor"]["deps"] == f"aiohttp=={lowest[1]}"
+
+
+def test_the_extra_is_what_the_simulator_imports() -> None:
+    named = {re.split(r"[<>=!]", need)[0] for need in PROJECT["project"]["optional-dependencies"]["fleet"]}
+    assert {name.replace("_", "-").replace("yaml", "pyyaml") for name in EXTRA} == named
+    allowed = {"fleetsim", "aiohttp", "yarl", "multidict", *EXTRA, *sys.stdlib_module_names}
+    foreign = {name.split(".")[0] for path in sources("fleetsim") for name in imports(path)} - allowed
+    assert foreign == set()

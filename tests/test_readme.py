@@ -1,0 +1,84 @@
+"""What the README says can be done as it says."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+SHELL = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
+PROVE, TEST = (line for line in SHELL if line.startswith("python3 -m venv"))
+FLEETSIM = [shlex.split(line)[1:] for line in SHELL if line.startswith("fleetsim ")]
+
+
+@pytest.mark.parametrize("example", PYTHON)
+async def test_each_python_example_runs(example: str) -> None:
+    names: dict[str, object] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        assert inspect.iscoroutinefunction(test)
+        await test()
+
+
+async def test_the_fleet_of_the_example_comes_up_and_goes_down(tmp_path: Path) -> None:
+    (arguments,) = FLEETSIM
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fleetsim", *arguments), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    seen = b""
+    while b"curl" not in seen:
+        chunk = await process.stdout.read(4096)
+        assert chunk, (seen, await process.communicate())
+        seen += chunk
+    process.terminate()
+    rest, complaints = await process.communicate()
+    assert (process.returncode, complaints) == (0, b"")
+    assert b"export OPENAI_BASE_URL=http://127.0.0.1:" in seen + rest
+    assert len((tmp_path / "fleet.tsv").read_text().splitlines()) >= 8
+
+
+def test_the_proof_is_one_command_in_a_fresh_clone() -> None:
+    assert PROVE == "python3 -m venv .venv && .venv/bin/pip install -q '.[fleet]' && .venv/bin/fleetsim prove"
+
+
+def test_the_checks_of_the_repository_are_the_test_command_of_the_readme() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line for line in lines if "tox" in line] == [TEST]
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_the_doors_are_at_most_ten_lines_each() -> None:
+    for door in ("Test", "Load", "Develop without GPUs"):
+        (section,) = re.findall(rf"^## {door}\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+        code = [
+            block
+            for _, text in re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+            for block in text.split("\n\n\n")
+        ]
+        assert all(len(block.splitlines()) <= 10 for block in code), door
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "design.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_picture_is_drawn_from_a_real_run() -> None:
+    text = "".join(ET.parse(ROOT / "docs" / "prove.svg").getroot().itertext()).replace("\xa0", " ")
+    assert "fleetsim prove" in text
+    assert "holds" in text
