@@ -62,7 +62,7 @@ def check_contents(wheel: Path) -> None:
         f"{package}/{path.relative_to(folder)}"
         for package, folder in SOURCES.items()
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts[:-1])
     }
     assert shipped == ours, f"missing {sorted(ours - shipped)}, unexpected {sorted(shipped - ours)}"
     assert {"swarmpool/py.typed", "fleetsim/py.typed"} <= shipped
