@@ -2,7 +2,7 @@
 
 What it guarantees:
 
-- the cuts cover the text, so decoding the ids of a text gives the text back, whatever the text is;
+- the cuts cover the text, so decoding the ids of a text gives it back, whatever UTF-8 can hold;
 - `count(text) == len(encode(text))`, so usage figures and `/tokenize` agree;
 - a text cut off at a token boundary keeps its tokens: no cut looks behind or ahead.
 
@@ -125,7 +125,7 @@ def _pack(characters: str) -> int:
 
 def _unpack(number: int) -> str:
     if _FIRST_CODE_POINT + 0x80 <= number <= _FIRST_CODE_POINT + 0x10FFFF:
-        return chr(number - _FIRST_CODE_POINT)
+        return _character(number)
     if _FIRST_RUN <= number < _FIRST_RUN + len(_LETTERS) ** _LETTER_RUN:
         return _unpack_run(number - _FIRST_RUN)
     packed = number - _FIRST_PACKED
@@ -134,6 +134,13 @@ def _unpack(number: int) -> str:
         raise UnknownTokenError(f"token id {number} is not in the vocabulary")
     places = range(_BITS * (length - 1), -1, -_BITS)
     return "".join(chr(packed >> place & 0x7F) for place in places)
+
+
+def _character(number: int) -> str:
+    character = chr(number - _FIRST_CODE_POINT)
+    if "\ud800" <= character <= "\udfff":
+        raise UnknownTokenError(f"token id {number} is not in the vocabulary")
+    return character
 
 
 def _unpack_run(run: int) -> str:

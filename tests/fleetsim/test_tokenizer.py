@@ -50,7 +50,7 @@ def test_a_strange_word_takes_a_token_for_every_five_letters() -> None:
     assert [TOKENIZER.piece(number) for number in TOKENIZER.encode(" asynchronous")] == [" asyn", "chron", "ous"]
 
 
-@pytest.mark.parametrize("number", [-1, 60_000, (1 << 16) + 1, (1 << 30) + 65, 1 << 31, 1 << 70])
+@pytest.mark.parametrize("number", [-1, 60_000, (1 << 16) + 1, (1 << 30) + 65, (1 << 30) + 0xD800, 1 << 31, 1 << 70])
 def test_an_id_without_a_text_is_refused_by_number(number: int) -> None:
     with pytest.raises(UnknownTokenError, match=f"token id {number} is not in the vocabulary"):
         TOKENIZER.decode([number])

@@ -1,0 +1,78 @@
+"""From a request to its route, and what is refused on the way.
+
+The order is vLLM's: the authentication middleware before the router, so that a wrong key is 401 even on a path that is
+not there; then the router's own refusals (404, 405); then the route.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from fleetsim.api.chat import create_chat_completion
+from fleetsim.api.completions import create_completion
+from fleetsim.api.instrumentation import health, load, version
+from fleetsim.api.models import list_models
+from fleetsim.api.refusals import RefusalError, detail
+from fleetsim.api.served import Server
+from fleetsim.exchange import Answer, ApiRequest, Reply, Unary
+from fleetsim.profile import Profile
+
+__all__ = ["make_app"]
+
+Route = Callable[[Server, ApiRequest], Awaitable[Reply]]
+
+# FastAPI's GET routes do not answer HEAD.
+_ROUTES: dict[str, dict[str, Route]] = {
+    "/health": {"GET": health},
+    "/ping": {"GET": health, "POST": health},
+    "/version": {"GET": version},
+    "/load": {"GET": load},
+    "/v1/models": {"GET": list_models},
+    "/v1/chat/completions": {"POST": create_chat_completion},
+    "/v1/completions": {"POST": create_completion},
+}
+_GUARDED = ("/v1", "/v2", "/inference", "/cohere")
+_UNAUTHORIZED = Unary(HTTPStatus.UNAUTHORIZED, b'{"error":"Unauthorized"}')
+_NOT_FOUND = detail(HTTPStatus.NOT_FOUND)
+
+
+def make_app(profile: Profile, *, seed: int, index: int, in_flight: Callable[[], int]) -> Answer:
+    """Return what answers the requests to server number `index` of a fleet.
+
+    Same profile, seed and index: same words, ids and jitter. `in_flight` returns the number of requests that are not
+    answered to their end yet, the one that asks included. Any number of requests may run at once; cancelling one stops
+    its generation at once, and so does closing its events.
+    """
+    return _App(Server(profile, seed=seed, index=index, in_flight=in_flight))
+
+
+class _App:
+    __slots__ = ("_server",)
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def __call__(self, request: ApiRequest) -> Reply:
+        if self._server.served.api_key is not None and not self._authorized(request):
+            return _UNAUTHORIZED
+        routes = _ROUTES.get(request.path)
+        if routes is None:
+            return _NOT_FOUND
+        route = routes.get(request.method)
+        if route is None:
+            # Where two routes share a path, the router names the first one's method only.
+            return detail(HTTPStatus.METHOD_NOT_ALLOWED, headers=(("allow", next(iter(routes))),))
+        try:
+            return await route(self._server, request)
+        except RefusalError as refusal:
+            return refusal.reply()
+
+    def _authorized(self, request: ApiRequest) -> bool:
+        if request.method == "OPTIONS" or not request.path.startswith(_GUARDED):
+            return True
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(
+            key.encode(errors="surrogateescape"), self._server.served.api_key or b""
+        )

@@ -1,0 +1,158 @@
+"""`/v1/completions`, as vLLM 0.33 answers it (entrypoints/openai/completion/protocol.py and serving.py).
+
+A list of prompts is one request: each prompt is generated on its own, the choice of sequence `i` of prompt `p` has
+index `p * n + i`, a unary answer comes when all are done, and one prompt that cannot be served refuses the whole list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from fleetsim.api.bodies import invalid_value, reader
+from fleetsim.api.refusals import bad_parameter
+from fleetsim.api.sampling import Sampling, check_sampling, check_stream_options
+from fleetsim.api.served import Served, Server, now
+from fleetsim.api.streaming import Frame, Script, stream, usage_counts
+from fleetsim.api.wording import Wording, echo_only, word
+from fleetsim.engine import Job
+from fleetsim.exchange import ApiRequest, EventStream, Reply, Unary
+
+__all__ = ["create_completion"]
+
+_MOST_PROMPTS = 1_024  # VLLM_MAX_COMPLETION_PROMPTS
+_DEFAULT_OUTPUT = 16
+
+_CHOICE = (
+    b'{"index":%d,"text":"%b","logprobs":null,"finish_reason":%b,"stop_reason":%b,"token_ids":null,'
+    b'"prompt_logprobs":null,"prompt_token_ids":null,"routed_experts":null,"weight_versions":null}'
+)
+_BODY = (
+    b'{"id":%b,"object":"text_completion","created":%d,"model":%b,"choices":[%b],"service_tier":null,'
+    b'"system_fingerprint":%b,"usage":{%b,"prompt_tokens_details":null,"completion_tokens_details":null},'
+    b'"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}'
+)
+_TOKEN = b'%b{"index":%d,"text":"'
+_TAIL = (
+    b'","logprobs":null,"finish_reason":null,"stop_reason":null,"prompt_token_ids":null,"token_ids":null,'
+    b'"weight_versions":null}]'
+)
+_LAST_TAIL = (
+    b'","logprobs":null,"finish_reason":%b,"stop_reason":%b,"prompt_token_ids":null,"token_ids":null,'
+    b'"weight_versions":null}]'
+)
+_END = b',"kv_transfer_params":null}\n\n'
+
+
+class CompletionRequest(Sampling, kw_only=True):
+    """The body of a request."""
+
+    prompt: str | list[str | int | list[int]] | None = None
+    echo: bool = False
+    suffix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    text: str
+    tokens: int
+    limit: int
+
+
+_read = reader(CompletionRequest)
+
+
+async def create_completion(server: Server, request: ApiRequest) -> Reply:
+    """Answer one completion request: a body, or a stream that begins before the first token."""
+    asked = _read(request)
+    check_stream_options(asked)
+    given = _prompts(asked)
+    served = server.served
+    served.require(asked.model)
+    if asked.suffix is not None:
+        raise bad_parameter("suffix is not currently supported")
+    output = _DEFAULT_OUTPUT if asked.max_tokens is None else asked.max_tokens
+    prompts = [_prompt(served, prompt, output) for prompt in given]
+    only_echo = asked.echo and output == 0
+    check_sampling(asked, 1 if only_echo else min(prompt.limit for prompt in prompts))
+    sequences = range(asked.sequences())
+    wordings = [_word(server, asked, prompt, number) for prompt in prompts for number in sequences]
+    tokens = [prompt.tokens for prompt in prompts for _ in sequences]
+    generation = server.engine.generate([Job(tokens[index], wording.count) for index, wording in enumerate(wordings)])
+    answer_id = msgspec.json.encode("cmpl-" + server.request_id(request, asked.request_id))
+    prompt_tokens = sum(prompt.tokens for prompt in prompts)
+    if asked.stream:
+        return EventStream(stream(_script(server, asked, answer_id, tokens, prompt_tokens, wordings), generation))
+    await generation.finish()
+    return Unary(200, _body(served, answer_id, prompt_tokens, wordings))
+
+
+def _prompts(asked: CompletionRequest) -> list[str | list[int]]:
+    """Sort out the four forms a prompt may have: text, texts, token ids, lists of token ids."""
+    prompt = asked.prompt
+    if not prompt:
+        raise _refused(asked, "Either prompt or prompt_embeds must be provided and non-empty.")
+    if isinstance(prompt, str):
+        return [prompt]
+    ids = [number for number in prompt if isinstance(number, int)]
+    if len(ids) == len(prompt):
+        return [ids]
+    if ids:
+        raise _refused(asked, "prompt must be a string, a list of strings, a list of tokens or lists of tokens.")
+    if len(prompt) > _MOST_PROMPTS:
+        raise _refused(
+            asked,
+            f"prompt list length {len(prompt)} exceeds the maximum allowed count of {_MOST_PROMPTS}. "
+            "To increase this limit, set the VLLM_MAX_COMPLETION_PROMPTS environment variable.",
+        )
+    return [item for item in prompt if not isinstance(item, int)]
+
+
+def _refused(asked: CompletionRequest, message: str) -> Exception:
+    fields = sum(value is not None for value in msgspec.structs.astuple(asked))
+    return invalid_value(message, fields, param="prompt")
+
+
+def _prompt(served: Served, given: str | Sequence[int], output: int) -> _Prompt:
+    exact = not isinstance(given, str)
+    text = given if isinstance(given, str) else served.decode(given)
+    tokens = len(given) if exact else served.tokenizer.count(text)
+    return _Prompt(text, tokens, served.room(tokens, output, exact=exact))
+
+
+def _word(server: Server, asked: CompletionRequest, prompt: _Prompt, number: int) -> Wording:
+    if prompt.limit == 0:
+        return echo_only(server, prompt.text)
+    return word(server, asked, prompt.text, number, prompt.limit, echo=asked.echo)
+
+
+def _body(served: Served, answer_id: bytes, prompt_tokens: int, wordings: list[Wording]) -> bytes:
+    choices = [
+        _CHOICE % (index, wording.json(), wording.finish_reason, wording.stop_reason)
+        for index, wording in enumerate(wordings)
+    ]
+    usage = usage_counts(prompt_tokens, sum(wording.count for wording in wordings))
+    return _BODY % (answer_id, now(), served.model, b",".join(choices), served.fingerprint, usage)
+
+
+def _script(
+    server: Server,
+    asked: CompletionRequest,
+    answer_id: bytes,
+    tokens: list[int],
+    prompt_tokens: int,
+    wordings: list[Wording],
+) -> Script:
+    frame = Frame(server, asked, id=answer_id, kind=b"text_completion", created=now())
+    return Script(
+        frame=frame,
+        wordings=wordings,
+        prompt_tokens=tokens,
+        all_prompt_tokens=prompt_tokens,
+        heads=[_TOKEN % (frame.head, index) for index in range(len(wordings))],
+        tail=_TAIL,
+        last_tail=_LAST_TAIL,
+        end=_END,
+    )

@@ -1,0 +1,121 @@
+"""What a server knows when a request comes in: the model it serves, and which server of the fleet it is.
+
+All servers of one profile share one `Served` (tokenizer, corpus, engine); a `Server` adds only what differs, so that a
+fleet of thousands costs a few hundred bytes for each.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+
+import msgspec
+
+from fleetsim.api.refusals import bad_parameter, prompt_too_long, unknown_model
+from fleetsim.engine import Engine, LatencyEngine
+from fleetsim.exchange import ApiRequest
+from fleetsim.profile import Profile
+from fleetsim.text import snapshot
+from fleetsim.tokenizer import Tokenizer, UnknownTokenError
+
+__all__ = ["VLLM_VERSION", "Served", "Server", "now", "served"]
+
+VLLM_VERSION = "0.33.0"
+
+
+class Served:
+    """One profile, with everything that requests to it share. Immutable once made."""
+
+    __slots__ = ("api_key", "corpus", "engine", "fingerprint", "max_model_len", "model", "profile", "tokenizer")
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.max_model_len = profile.max_model_len
+        self.corpus = snapshot()
+        self.tokenizer = _tokenizer(profile.model)
+        self.model = msgspec.json.encode(profile.model)
+        self.fingerprint = b'"vllm-%b-%b"' % (VLLM_VERSION.encode(), _digest(self.model, 4))
+        self.api_key = None if profile.api_key is None else profile.api_key.encode()
+        # Jitter is the engine's only state; without it one engine does for all.
+        self.engine = LatencyEngine(profile) if profile.jitter == "none" else None
+
+    def require(self, model: str | None) -> None:
+        """Raise RefusalError unless `model` is served, or none was asked for."""
+        if model and model != self.profile.model:
+            raise unknown_model(model, self.profile.model)
+
+    def room(self, tokens: int, output: int | None, *, name: str = "max_tokens", exact: bool = False) -> int:
+        """Return how many tokens may follow a prompt of `tokens`, `output` being the number asked for in field `name`.
+
+        Raises RefusalError when both together do not fit the context. `exact`: the prompt came as token ids.
+        """
+        limit = self.max_model_len
+        wanted = output or 0
+        if wanted > limit:
+            message = (
+                f"{name}={wanted} cannot be greater than max_model_len={limit}. Please request fewer output tokens."
+            )
+            raise bad_parameter(message, param=name, value=wanted)
+        if tokens > limit - wanted:
+            raise prompt_too_long(tokens=tokens, output=wanted, limit=limit, exact=exact)
+        return limit - tokens if output is None else output
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`. Raises RefusalError naming an id that is out of the vocabulary."""
+        try:
+            return self.tokenizer.decode(ids)
+        except UnknownTokenError as error:
+            raise bad_parameter(f"Token id {max(ids)} is out of vocabulary") from error
+
+
+@lru_cache(maxsize=256)
+def served(profile: Profile) -> Served:
+    """Return the one `Served` of `profile`."""
+    return Served(profile)
+
+
+@lru_cache(maxsize=32)
+def _tokenizer(model: str) -> Tokenizer:
+    return Tokenizer(snapshot().vocabulary, seed=int(_digest(model.encode(), 8), 16))
+
+
+def _digest(data: bytes, size: int) -> bytes:
+    return blake2b(data, digest_size=size).hexdigest().encode()
+
+
+class Server:
+    """One server of a fleet, as its routes see it. `seed` chooses words and jitter, `index` tells it from the others.
+
+    `in_flight` counts the requests it has not answered to the end, the one that asks included.
+    """
+
+    __slots__ = ("_asked", "engine", "in_flight", "index", "seed", "served")
+
+    def __init__(self, profile: Profile, *, seed: int, index: int, in_flight: Callable[[], int]) -> None:
+        self.served = served(profile)
+        self.seed = seed
+        self.index = index
+        self.in_flight = in_flight
+        self._asked = 0
+        self.engine: Engine = self.served.engine or LatencyEngine(profile, chance=random.Random(f"{seed}/{index}"))
+
+    def request_id(self, request: ApiRequest, given: str | None = None) -> str:
+        """Return what follows the prefix of an answer's id: the header `X-Request-Id`, else `given`, else a new one."""
+        sent = request.headers.get("x-request-id")
+        if sent and not sent.isascii():
+            # Servers under ASGI see header bytes as Latin-1; the parser before us may have read them as UTF-8.
+            sent = sent.encode(errors="surrogateescape").decode("latin-1")
+        return sent or given or self.new_id()
+
+    def new_id(self) -> str:
+        """Return 32 hexadecimal digits: unlike all others of the fleet, and the same in every run of a seed."""
+        self._asked += 1
+        return blake2b(b"%d/%d/%d" % (self.seed, self.index, self._asked), digest_size=16).hexdigest()
+
+
+def now() -> int:
+    """Return the time of day that answers show to people, in whole seconds."""
+    return int(time.time())
