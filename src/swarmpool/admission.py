@@ -12,9 +12,9 @@ Hence whoever `admit` serves overtakes nobody that could have gone: there is no 
 the order of their numbers, skipping only those whose agent is full.
 
 Each agent keeps its tickets in arrival order; a heap holds, for every agent that is not full and has tickets, the
-number of the first of them. A heap entry goes stale when that ticket is withdrawn; it is put right when it comes to the
-top, so an agent never has two entries. Costs: `admit` and `enqueue` O(1), hand-over and `withdraw` O(log agents), all of
-them independent of how many wait.
+number of the first of them. A heap entry goes stale when that ticket is withdrawn; it is put right when it comes to
+the top, so an agent never has two entries. Costs: `admit` O(1), the rest O(log agents), whatever the number of those
+who wait.
 
 `hand_over` is called with each ticket served, inside the call that freed the slot; it answers False when the owner is
 already gone (its future was cancelled in this very tick), and the slot goes to the next ticket. That, and giving the
@@ -45,7 +45,7 @@ class Ticket:
 class _Line:
     """One agent's slots in use and the tickets that wait for it, oldest first."""
 
-    __slots__ = ("in_use", "in_heap", "tickets")
+    __slots__ = ("in_heap", "in_use", "tickets")
 
     def __init__(self) -> None:
         self.in_use = 0

@@ -18,7 +18,7 @@ import asyncio
 from contextvars import ContextVar
 from functools import partial
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, ThreadedResolver
 from aiohttp.client_proto import ResponseHandler
@@ -90,7 +90,6 @@ class _CountedHandler(ResponseHandler):
         if self._wire is not None:
             self._wire.abort()
 
-
     def bury(self) -> None:
         """Close the socket of a transport whose loop is closed; only asyncio's own transports can be helped so."""
         finish = getattr(self._wire, "_call_connection_lost", None)
@@ -123,7 +122,7 @@ class PoolConnector(TCPConnector):
             ssl=ssl,
         )
         self.sockets = Sockets(limit=limit, keepalive_timeout=keepalive_timeout, loop=loop)
-        self._factory = partial(_CountedHandler, self.sockets, loop)
+        self._factory = cast(partial[ResponseHandler], partial(_CountedHandler, self.sockets, loop))
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
         """Take an idle connection, or make one once a socket is free for it."""

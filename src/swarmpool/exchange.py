@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 An `Exchange` exists from the moment its slot is granted until `end`, and the tree knows it for exactly that long. All
-waiting on the wire happens inside `limit(...)`, an `asyncio.Timeout`: when the tree closes, `cut_off` makes that timeout
-due at once, so the owner's wait ends with a TimeoutError here and never with a CancelledError nobody sent. An exchange
-that nobody waits in (a stream between two reads) is ended on the spot.
+waiting on the wire happens inside `limit(...)`, an `asyncio.Timeout`: when the tree closes, `cut_off` makes that
+timeout due at once, so the owner's wait ends with a TimeoutError here and never with a CancelledError nobody sent. An
+exchange that nobody waits in (a stream between two reads) is ended on the spot.
 
 `end` is synchronous and may be called any number of times. It closes the response first and gives the slot back second:
 whoever gets the slot may need the socket. A response that was read to its EOF has given its connection back by itself;
@@ -34,7 +34,7 @@ __all__ = ["Exchange", "Outcome", "WireFailure"]
 _JSON = {"content-type": "application/json"}
 
 
-class WireFailure(Exception):  # noqa: N818 - it is what happened, and it becomes a Response, not an error of ours
+class WireFailure(Exception):
     """An exchange failed. For use between this file and its callers only."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
@@ -76,6 +76,7 @@ class Exchange:
         "response",
         "started",
         "usage",
+        "wire_seconds",
     )
 
     def __init__(
@@ -101,6 +102,7 @@ class Exchange:
         self.usage = Usage()
         self.response: ClientResponse | None = None
         self.over = False
+        self.wire_seconds = 0.0
 
     @property
     def attempts(self) -> int:
@@ -149,10 +151,8 @@ class Exchange:
 
     def limit(self, deadline: float | None) -> asyncio.Timeout:
         """The scope in which the owner may wait for the wire, until the loop's time is `deadline`."""
-        self._scope = scope = asyncio.timeout_at(deadline)
-        if self._cut:
-            scope.reschedule(self._loop.time())
-        return scope
+        self._scope = asyncio.timeout_at(self._loop.time() if self._cut else deadline)
+        return self._scope
 
     def explain(self, error: BaseException, *, idle: bool = False) -> WireFailure:
         """What the error that came out of `limit` means; `idle` if the scope's limit was the idle gap."""
@@ -189,8 +189,8 @@ class Exchange:
         if self.over:
             return
         self.over = True
+        self.wire_seconds = self.elapsed()
         self._on_cut = None
         if self.response is not None and self.response.connection is not None:
             self.response.close()
         self._owner.ended(self)
-

@@ -39,7 +39,7 @@ class ShapeError(ValueError):
     """A 2xx body that is not what the call expects; the message says what is wrong with it."""
 
 
-class ErrorEvent(Exception):  # noqa: N818 - an event of the stream, not an error of ours
+class ErrorEvent(Exception):
     """An error object inside a stream of status 200; the message is the server's."""
 
 
@@ -108,9 +108,7 @@ def read_generate_delta(data: bytes) -> Delta:
     return Delta(text, _text_or_none(value.get("finish_reason")), _usage(value.get("usage")))
 
 
-def chat_body(
-    model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int, sampling: Mapping[str, Any]
-) -> Json:
+def chat_body(model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int, sampling: Mapping[str, Any]) -> Json:
     """A chat completion's request; `sampling` has the last word."""
     return {"model": model, "messages": list(messages), "max_tokens": max_tokens, **sampling}
 
@@ -127,9 +125,7 @@ def read_chat(body: bytes) -> Reply:
     message = choice.get("message")
     if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
         raise ShapeError("choices[0].message.content is neither text nor null")
-    return Reply(
-        message.get("content") or "", _text_or_none(choice.get("finish_reason")), _usage(value.get("usage"))
-    )
+    return Reply(message.get("content") or "", _text_or_none(choice.get("finish_reason")), _usage(value.get("usage")))
 
 
 def read_completions(body: bytes, prompts: int) -> list[Reply | None]:

@@ -58,9 +58,7 @@ class Limiter:
         queue_timeout: float | None = None,
         max_waiting: int | None = None,
     ) -> None:
-        self._admission = Admission(
-            capacity=capacity, capacity_per_agent=capacity_per_agent, hand_over=self._hand_over
-        )
+        self._admission = Admission(capacity=capacity, capacity_per_agent=capacity_per_agent, hand_over=self._hand_over)
         self._queue_timeout = queue_timeout
         self._max_waiting = max_waiting
         self._timer: asyncio.TimerHandle | None = None

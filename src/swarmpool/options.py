@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any
 
-__all__ = ["PoolOptions", "VLLMOptions", "count", "count_or_none", "seconds", "seconds_or_none"]
+__all__ = ["PoolOptions", "VLLMOptions", "count", "count_or_none", "seconds", "seconds_or_none", "text"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ENVIRONMENT_PREFIXES = ("SWARMPOOL_", "AURORA_SWARM_")
@@ -42,6 +42,13 @@ def seconds(name: str, value: object, *, zero: bool = False) -> float:
 def seconds_or_none(name: str, value: object) -> float | None:
     """The same, or None for "off"."""
     return None if value is None else seconds(name, value)
+
+
+def text(name: str, value: object) -> str:
+    """`value` if it is a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {type(value).__name__}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +110,8 @@ class VLLMOptions:
     sampling: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if self.model is not None and (not isinstance(self.model, str) or not self.model):
-            raise TypeError(f"model must be a name or None, not {self.model!r}")
+        if self.model is not None and not text("model", self.model):
+            raise ValueError("model must be a name or None, not an empty text")
         count("max_tokens", self.max_tokens, at_least=0)
         count("max_tokens_aggregation", self.max_tokens_aggregation, at_least=0)
         count_or_none("model_max_context", self.model_max_context)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from swarmpool.lifecycle import State
 from swarmpool.limiter import LimiterStatistics
-from swarmpool.responses import FailureKind, Response
+from swarmpool.responses import FailureKind
 from swarmpool.sockets import SocketStatistics
 
 __all__ = ["PoolStatistics", "RequestCounts", "RequestStatistics"]
@@ -38,12 +38,12 @@ class RequestCounts:
         self.cancelled = 0
         self.failures: Counter[FailureKind] = Counter()
 
-    def count(self, response: Response) -> None:
-        """Count one result."""
-        if response.kind is None:
+    def count(self, kind: FailureKind | None) -> None:
+        """Count one request: how it failed, or None for a success."""
+        if kind is None:
             self.succeeded += 1
         else:
-            self.failures[response.kind] += 1
+            self.failures[kind] += 1
 
     def statistics(self) -> RequestStatistics:
         """A consistent record of the counts."""

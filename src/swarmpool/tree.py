@@ -233,4 +233,5 @@ class _Remains:
             end()
         else:
             self._loop.call_soon_threadsafe(end)
-        warnings.warn(f"Unclosed pool {self._name}: leave it with `async with` or `await pool.close()`", ResourceWarning)
+        message = f"Unclosed pool {self._name}: leave it with `async with` or `await pool.close()`"
+        warnings.warn(message, ResourceWarning, stacklevel=2)

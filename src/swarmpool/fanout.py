@@ -1,0 +1,128 @@
+"""Many prompts, few tasks: results in the order of the prompts, or as they come.
+
+A task for every prompt would hold a million of them before the first answer. Here there are as many workers as requests
+may be in flight, and each takes its next prompt when its last is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+__all__ = ["Turns", "as_finished", "in_order"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Job = tuple[int, Any]
+
+
+class _End:
+    """Behind the last result."""
+
+
+_END = _End()
+
+
+class Turns:
+    """Hands out `(index, prompt)`: in order, but never more than `cap` at once for one lane (`index % lanes`).
+
+    Without it a cap per agent would let workers pile up before one slow agent while the others idle. `cap` None means
+    plain order. `done(index)` tells that a job is over.
+    """
+
+    def __init__(self, prompts: Iterable[Any], lanes: int, cap: int | None) -> None:
+        self._prompts = prompts
+        self._lanes = lanes
+        self._cap = cap
+        self._plain: Iterator[Job] | None = None
+        if cap is None or not isinstance(prompts, Sequence):
+            self._plain = iter(enumerate(prompts))
+        else:
+            self._next = list(range(min(lanes, len(prompts))))
+            self._room = [cap] * len(self._next)
+            self._ready = deque(self._next)
+
+    def take(self) -> Job | None:
+        """The next job; None if there is none now (its lane's own workers will take what is left)."""
+        if self._plain is not None:
+            return next(self._plain, None)
+        if not self._ready:
+            return None
+        lane = self._ready.popleft()
+        index = self._next[lane]
+        self._next[lane] += self._lanes
+        self._room[lane] -= 1
+        self._offer(lane, had_room=False)
+        assert isinstance(self._prompts, Sequence)
+        return index, self._prompts[index]
+
+    def done(self, index: int) -> None:
+        """The job with that index is over."""
+        if self._plain is None:
+            lane = index % self._lanes
+            self._room[lane] += 1
+            self._offer(lane, had_room=self._room[lane] > 1)
+
+    def _offer(self, lane: int, *, had_room: bool) -> None:
+        """Make a lane ready again, unless it is already (a lane with room and jobs always is)."""
+        assert isinstance(self._prompts, Sequence)
+        if self._room[lane] > 0 and not had_room and self._next[lane] < len(self._prompts):
+            self._ready.append(lane)
+
+
+async def _work(
+    turns: Turns, do: Callable[[int, Any], Awaitable[R]], store: Callable[[int, R], Awaitable[None]]
+) -> None:
+    while (job := turns.take()) is not None:
+        index, prompt = job
+        try:
+            result = await do(index, prompt)
+        finally:
+            turns.done(index)
+        await store(index, result)
+
+
+async def _together(workers: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all to their end; if one raises, or this is cancelled, end the others first."""
+    tasks = [asyncio.ensure_future(worker) for worker in workers]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def in_order(turns: Turns, workers: int, do: Callable[[int, Any], Awaitable[R]]) -> list[R]:
+    """The result of every job, in the order of the prompts. Cancelling it cancels all that is under way, and waits."""
+    results: dict[int, R] = {}
+
+    async def store(index: int, result: R) -> None:
+        results[index] = result
+
+    await _together([_work(turns, do, store) for _ in range(workers)])
+    return [results[index] for index in range(len(results))]
+
+
+async def as_finished(turns: Turns, workers: int, do: Callable[[int, Any], Awaitable[R]]) -> AsyncIterator[R]:
+    """Results as they come. At most `workers` wait to be taken; leaving early cancels all that is under way."""
+    finished: asyncio.Queue[R | _End] = asyncio.Queue()
+    room = asyncio.Semaphore(workers)
+
+    async def store(_: int, result: R) -> None:
+        await room.acquire()
+        finished.put_nowait(result)
+
+    running: asyncio.Future[None] = asyncio.ensure_future(_together([_work(turns, do, store) for _ in range(workers)]))
+    running.add_done_callback(lambda _: finished.put_nowait(_END))
+    try:
+        while not isinstance(item := await finished.get(), _End):
+            room.release()
+            yield item
+        running.result()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -1,0 +1,155 @@
+"""swarmpool as a client under test: the adapter that `fleetsim prove` finds as `swarmpool`.
+
+It is registered in the entry-point group `fleetsim.clients` and follows that group's protocol by shape alone: a pool
+that can be opened, asked, divided into views, closed and counted. Nothing here is needed to use swarmpool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from swarmpool.endpoints import AgentEndpoint
+from swarmpool.responses import Response
+from swarmpool.vllm import VLLMPool
+
+__all__ = ["ProvingClient", "ProvingCounts", "ProvingOutcome", "ProvingPool", "client"]
+
+_CONTEXT = 131_072  # tokens; given, so that no request for it is mixed into the counts
+
+
+class _Endpoint(Protocol):
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+
+
+class _Options(Protocol):
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def connector_limit(self) -> int: ...
+    @property
+    def concurrency_per_agent(self) -> int | None: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def connect_timeout(self) -> float: ...
+    @property
+    def keepalive_timeout(self) -> float: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def max_tokens(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProvingOutcome:
+    """How a request ended, as the caller was told: `error` names the kind of failure, and is empty on success."""
+
+    ok: bool
+    text: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProvingCounts:
+    """The tree's own counts, from `PoolStatistics`."""
+
+    opened: int
+    closed: int
+    reused: int
+    open: int
+    idle: int
+    peak_open: int
+    in_flight: int
+    waiting: int
+    peak_in_flight: int
+
+
+class ProvingPool:
+    """A `VLLMPool` or a view of one, behind the few calls of the protocol. Cancelling a call cancels the request."""
+
+    def __init__(self, pool: VLLMPool) -> None:
+        self._pool = pool
+
+    async def open(self) -> None:
+        """Enter the pool's or the view's context."""
+        await self._pool.__aenter__()
+
+    async def close(self) -> None:
+        """Close the pool at once, without a drain; on a view, close the view."""
+        await self._pool.close(drain=0)
+
+    async def request(self, index: int, prompt: str) -> ProvingOutcome:
+        """One chat completion. Raises `PoolClosed` and the other errors of misuse; the rest is an outcome."""
+        return _outcome(await self._pool.post(index, prompt))
+
+    async def stream(self, index: int, prompt: str, *, leave_after: int | None = None) -> ProvingOutcome:
+        """One chat completion as a stream, left after so many chunks of text if told so."""
+        texts: list[str] = []
+        async with self._pool.stream(index, prompt) as stream:
+            async for chunk in stream:
+                if chunk.response is not None:
+                    return _outcome(chunk.response)
+                texts += [chunk.text] if chunk.text else []
+                if len(texts) == leave_after:
+                    break
+        return ProvingOutcome(True, "".join(texts), "")
+
+    def view(self, kind: str, *arguments: Any) -> ProvingPool:
+        """The sub-pool that `by_tag`, `sample`, `select` or `slice` gives."""
+        return ProvingPool(getattr(self._pool, kind)(*arguments))
+
+    def counts(self) -> ProvingCounts:
+        """What the tree has counted so far."""
+        statistics = self._pool.statistics()
+        connections, admission = statistics.connections, statistics.admission
+        return ProvingCounts(
+            opened=connections.opened,
+            closed=connections.closed,
+            reused=connections.reused,
+            open=connections.open,
+            idle=connections.idle,
+            peak_open=connections.peak_open,
+            in_flight=admission.in_flight,
+            waiting=admission.waiting,
+            peak_in_flight=admission.peak_in_flight,
+        )
+
+
+def _outcome(response: Response) -> ProvingOutcome:
+    if response.success:
+        return ProvingOutcome(True, response.text, "")
+    return ProvingOutcome(False, response.text, f"{response.kind}: {response.error}")
+
+
+class ProvingClient:
+    """The adapter."""
+
+    name = "swarmpool"
+    features = frozenset({"views", "ledger"})
+
+    def build(self, endpoints: Sequence[_Endpoint], options: _Options) -> ProvingPool:
+        """A pool over `endpoints` that is not open yet."""
+        agents = [AgentEndpoint(endpoint.host, endpoint.port, endpoint.tags) for endpoint in endpoints]
+        pool = VLLMPool(
+            agents,
+            model=options.model,
+            max_tokens=options.max_tokens,
+            model_max_context=_CONTEXT,
+            concurrency=options.concurrency,
+            connector_limit=options.connector_limit,
+            concurrency_per_agent=options.concurrency_per_agent,
+            timeout=options.timeout,
+            connect_timeout=options.connect_timeout,
+            keepalive_timeout=options.keepalive_timeout,
+        )
+        return ProvingPool(pool)
+
+
+client = ProvingClient()

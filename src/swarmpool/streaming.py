@@ -1,0 +1,301 @@
+"""A stream of server-sent events as an async iterator of `StreamChunk`, ending in exactly one `Response`.
+
+Theory of operation
+-------------------
+A stream is whole only with a `finish_reason` or `[DONE]`; an end without either is a failure, however clean (several
+known clients count it as success). What goes wrong on the wire is not raised: the last chunk carries the `Response`,
+as does `Stream.response`.
+
+The terminator of the body may come after `[DONE]`, in a segment of its own. A connection is reusable only when its
+body was read to EOF, so the stream is: for `_DRAIN_SECONDS` after `[DONE]` at the most, then the answer is whole all
+the same and only the connection is given up.
+
+A stream is NEW until its request is sent, READING until its `Response` is made or it is given up, and then OVER.
+
+Whoever leaves early (`break`, `aclose`, the end of `async with`, a cancelled task) aborts the connection and gives the
+slot back at once; so does dropping the last reference. `Stream` refers to the `Exchange`, never the reverse, or the
+tree's register of exchanges would keep a forgotten stream alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from swarmpool.exchange import WireFailure
+from swarmpool.failures import WIRE_ERRORS, message_of
+from swarmpool.formats import Delta, ErrorEvent, Reply, ShapeError
+from swarmpool.responses import FailureKind, Response, StreamChunk, TokenUsage
+from swarmpool.sse import DONE, EventParser
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+    from swarmpool.exchange import Exchange
+
+__all__ = ["Stream", "StreamPlan"]
+
+_DRAIN_SECONDS = 1.0
+_EVENTS = {"content-type": "application/json", "accept": "text/event-stream"}
+
+# An answer that is whole is not spoilt by what its connection does afterwards; by these it is.
+_SPOILS = frozenset({FailureKind.ABANDONED, FailureKind.SHAPE, FailureKind.STATUS, FailureKind.STREAM_ERROR})
+
+
+class _State(Enum):
+    NEW = "NEW"
+    READING = "READING"
+    OVER = "OVER"
+
+
+class StreamPlan:
+    """What a stream needs of its pool: how to begin, how to read, how to make its result."""
+
+    __slots__ = ("admit", "compose", "idle_timeout", "read_event", "read_whole", "result")
+
+    def __init__(
+        self,
+        *,
+        admit: Callable[[], Awaitable[Exchange]],
+        compose: Callable[[], Awaitable[tuple[str, bytes] | Response]],
+        read_event: Callable[[bytes], Delta],
+        read_whole: Callable[[bytes], Reply],
+        result: Callable[..., Response],
+        idle_timeout: float | None,
+    ) -> None:
+        self.admit = admit
+        self.compose = compose
+        self.read_event = read_event
+        self.read_whole = read_whole
+        self.result = result
+        self.idle_timeout = idle_timeout
+
+
+class Stream(AsyncIterator[StreamChunk]):
+    """One answer, piece by piece.
+
+    `async for chunk in stream` yields text as it comes and, last, a chunk with the `Response`; `await stream` reads to
+    the end and returns that `Response`. The request is sent by the first of these, which therefore raises what an
+    admission raises. For one task at a time; cancelling a read aborts the stream.
+    """
+
+    def __init__(self, plan: StreamPlan) -> None:
+        self.response: Response | None = None
+        self._plan = plan
+        self._state = _State.NEW
+        self._exchange: Exchange | None = None
+        self._request: tuple[str, bytes] = ("", b"")
+        self._body: ClientResponse | None = None
+        self._parser = EventParser()
+        self._chunks: deque[StreamChunk] = deque()
+        self._texts: list[str] = []
+        self._done = False
+        self._failure: WireFailure | None = None
+        self._finish_reason: str | None = None
+        self._usage: TokenUsage | None = None
+        self._tokens = 0
+        self._first_token: float | None = None
+        self._last_piece = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+
+    @property
+    def text(self) -> str:
+        """What has come so far."""
+        return "".join(self._texts)
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> StreamChunk:
+        """The next chunk; StopAsyncIteration after the one with the `response`."""
+        while not self._chunks:
+            if self._state is _State.OVER:
+                raise StopAsyncIteration
+            try:
+                await (self._begin() if self._state is _State.NEW else self._advance())
+            except BaseException:
+                self._give_up()
+                raise
+        return self._chunks.popleft()
+
+    def __await__(self) -> Generator[Any, None, Response]:
+        return self._to_the_end().__await__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Leave the stream. One that has not ended is aborted, and its `response` is of kind `abandoned`."""
+        self._give_up()
+
+    def __del__(self) -> None:
+        exchange, loop = self._exchange, self._loop
+        if exchange is None or exchange.over or loop is None or loop.is_closed():
+            return
+        if threading.get_ident() == self._thread:
+            self._give_up()
+        else:  # the garbage collector runs in whatever thread it likes
+            loop.call_soon_threadsafe(exchange.end)
+
+    async def _to_the_end(self) -> Response:
+        async for chunk in self:
+            if chunk.response is not None:
+                return chunk.response
+        if self.response is None:
+            raise RuntimeError("this stream has been left already and has no response")
+        return self.response
+
+    async def _begin(self) -> None:
+        composed = await self._plan.compose()
+        if isinstance(composed, Response):
+            self._end_with(composed)
+            return
+        self._request = composed
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._exchange = await self._plan.admit()
+        self._exchange.when_cut(_weak_cut(self))
+        self._last_piece = self._exchange.started
+        self._state = _State.READING
+
+    async def _advance(self) -> None:
+        """Send, or read one piece, within what is left of both time limits."""
+        exchange = self._exchange
+        assert exchange is not None
+        deadline, idle = exchange.deadline, False
+        if self._plan.idle_timeout is not None:
+            gap_ends = asyncio.get_running_loop().time() + self._plan.idle_timeout
+            idle = deadline is None or gap_ends < deadline
+            deadline = gap_ends if idle else deadline
+        try:
+            async with exchange.limit(deadline):
+                await self._read(exchange)
+        except WIRE_ERRORS as error:
+            self._finish(exchange.explain(error, idle=idle))
+
+    async def _read(self, exchange: Exchange) -> None:
+        if self._body is None:
+            path, content = self._request
+            self._body = body = await exchange.send("POST", path, content, _EVENTS)
+            if body.status // 100 != 2 or body.content_type != "text/event-stream":
+                self._take_whole(body.status, await body.read())
+                self._finish(self._failure)
+            return
+        piece = await self._body.content.readany()
+        self._take(self._parser.feed(piece))
+        if self._done:
+            await self._drain(self._body)
+        if self._done or not piece:
+            self._finish(self._failure)
+
+    def _take_whole(self, status: int, content: bytes) -> None:
+        """The answer is not a stream: an error, or a server that does not stream."""
+        if status // 100 != 2:
+            self._failure = WireFailure(FailureKind.STATUS, f"status {status}: {message_of(content)}")
+            return
+        try:
+            reply = self._plan.read_whole(content)
+        except ShapeError as error:
+            self._failure = WireFailure(FailureKind.SHAPE, str(error))
+            return
+        self._add(Delta(reply.text, reply.finish_reason, reply.usage))
+        self._done = True
+
+    def _take(self, events: list[bytes]) -> None:
+        for data in events:
+            if data == DONE:
+                self._done = True
+                return
+            try:
+                self._add(self._plan.read_event(data))
+            except ErrorEvent as event:
+                self._failure = WireFailure(FailureKind.STREAM_ERROR, str(event))
+            except ShapeError as error:
+                self._failure = WireFailure(FailureKind.SHAPE, f"an event of the stream: {error}")
+            if self._failure is not None:
+                self._done = True
+                return
+
+    def _add(self, delta: Delta) -> None:
+        assert self._exchange is not None
+        self._finish_reason = delta.finish_reason or self._finish_reason
+        self._usage = delta.usage or self._usage
+        if not delta.text:
+            return
+        now = asyncio.get_running_loop().time()
+        if self._first_token is None:
+            self._first_token = now - self._exchange.started
+        counted = self._tokens + 1 if delta.completion_tokens is None else delta.completion_tokens
+        self._texts.append(delta.text)
+        self._chunks.append(StreamChunk(delta.text, counted - self._tokens, now - self._last_piece))
+        self._tokens, self._last_piece = counted, now
+
+    async def _drain(self, body: ClientResponse) -> None:
+        """Nothing more is expected but the EOF: read on to it, so that the connection can be reused."""
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while await body.content.readany():
+                    pass
+        except WIRE_ERRORS:
+            pass  # the answer stands; `end` gives the connection up
+
+    def _finish(self, failure: WireFailure | None) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        whole = self._done or self._finish_reason is not None
+        if failure is None and not whole:
+            failure = WireFailure(FailureKind.INCOMPLETE, "the stream ended with neither finish_reason nor [DONE]")
+        elif failure is not None and whole and failure.kind not in _SPOILS:
+            failure = self._failure
+        exchange.end()
+        self._end_with(
+            self._plan.result(
+                exchange,
+                text=self.text,
+                status=self._body.status if self._body is not None else None,
+                failure=failure,
+                first_token_seconds=self._first_token,
+                finish_reason=self._finish_reason,
+                usage=self._usage,
+            )
+        )
+
+    def _end_with(self, response: Response) -> None:
+        self._state = _State.OVER
+        self.response = response
+        self._chunks.append(StreamChunk("", 0, 0.0, response))
+
+    def _give_up(self) -> None:
+        """Left, cancelled, or refused admission: no more reading."""
+        if self._state is _State.READING:
+            self._finish(WireFailure(FailureKind.ABANDONED, "the stream was left before its end"))
+        self._state = _State.OVER
+        self._chunks.clear()
+
+    def cut(self) -> None:
+        """The pool closes while nobody reads."""
+        if self._state is _State.READING:
+            self._finish(WireFailure(FailureKind.CLOSED, "the pool was closed while this stream was open"))
+
+
+def _weak_cut(stream: Stream) -> Callable[[], None]:
+    """`stream.cut` without keeping the stream alive."""
+    reference = weakref.ref(stream)
+
+    def cut() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.cut()
+
+    return cut
