@@ -1,0 +1,54 @@
+"""What can go wrong with a fleet, as exceptions.
+
+FleetError                      anything the fleet refuses or cannot do
+├── BindError                   a port could not be bound; also an OSError
+├── IllegalMoveError            a server was asked for a move its state does not allow
+├── EndingError                 an ending was named, or given parameters, wrongly; also a ValueError
+├── StuckRequestError           an answer kept running after it was cancelled
+└── LedgerTimeoutError          the ledger did not come to the wanted figures in time; also a TimeoutError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["BindError", "EndingError", "FleetError", "IllegalMoveError", "LedgerTimeoutError", "StuckRequestError"]
+
+
+class FleetError(Exception):
+    """The root of every error the fleet raises of its own."""
+
+
+class BindError(FleetError, OSError):
+    """A server's port could not be bound. No server of the fleet is left listening. `host` and `port` say where."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        self.host, self.port, self.reason = host, port, reason
+        super().__init__(f"cannot listen on {host} port {port}: {reason}")
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.host} port {self.port}: {self.reason}"
+
+
+class IllegalMoveError(FleetError):
+    """A server's state does not allow the move it was asked for; nothing has changed."""
+
+
+class EndingError(FleetError, ValueError):
+    """An ending's name or parameter is unknown, or a value is not what the parameter takes."""
+
+
+class StuckRequestError(FleetError):
+    """Requests were cancelled when their server closed, and had not stopped when the grace was over."""
+
+
+class LedgerTimeoutError(FleetError, TimeoutError):
+    """The ledger did not come to the `wanted` figures in time; `present` is what it held when time was up."""
+
+    def __init__(self, timeout: float, wanted: Mapping[str, int], present: Mapping[str, int]) -> None:
+        self.timeout, self.wanted, self.present = timeout, dict(wanted), dict(present)
+        super().__init__(f"after {timeout:g} s: wanted {_listed(wanted)}, have {_listed(present)}")
+
+
+def _listed(figures: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in figures.items())

@@ -1,0 +1,229 @@
+"""A fleet: N fake vLLM servers in this loop, and the one ledger over them all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from types import EllipsisType, TracebackType
+from typing import Any, Self, TypeVar
+
+from fleetsim.book import JOURNAL_LINES, Book
+from fleetsim.errors import FleetError, StuckRequestError
+from fleetsim.exchange import Answer
+from fleetsim.fleet_options import (
+    Tags,
+    check_keepalive_timeout,
+    check_ports,
+    check_size,
+    spread_tags,
+    write_hostfile,
+)
+from fleetsim.hold import Hold
+from fleetsim.ledger import Ledger
+from fleetsim.open_files import raise_open_files
+from fleetsim.profile import Profile
+from fleetsim.server import FakeVLLMServer, FleetEndpoint
+from fleetsim.thread import LoopThread
+from fleetsim.wire.endings import Ending, as_ending
+
+__all__ = ["Fleet"]
+
+T = TypeVar("T")
+
+
+class Fleet:
+    """`size` fake vLLM servers.
+
+    `async with Fleet(8) as fleet:` runs them in the running loop; `with Fleet(8) as fleet:` runs the same in a thread
+    of its own, for code without a loop. Leaving closes everything at once, requests in flight included.
+
+    - `profile`: what each server is. `answer`: instead of vLLM's routes, `answer(index)` makes a server's Answer.
+    - `host`: where to listen. `base_port`: the first server's port, the others count on; None lets the kernel choose.
+    - `seed`: chooses words and jitter; None takes the profile's.
+    - `tags`: one mapping for all, a sequence of one per server, or a function of the index.
+    - `ending`, `keepalive_timeout` (seconds; None never): instead of the profile's.
+    - `tell_connection`, `ending_header`: see `FakeVLLMServer`. `journal_lines`: how many the ledger's journal keeps.
+
+    Raises ValueError for arguments that cannot be, and BindError on entry, with no server left listening.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        profile: Profile | None = None,
+        answer: Callable[[int], Answer] | None = None,
+        host: str = "127.0.0.1",
+        base_port: int | None = None,
+        seed: int | None = None,
+        tags: Tags = None,
+        ending: str | Ending | None = None,
+        keepalive_timeout: float | EllipsisType | None = ...,
+        tell_connection: bool = False,
+        ending_header: bool | None = None,
+        journal_lines: int = JOURNAL_LINES,
+    ) -> None:
+        check_size(size)
+        check_ports(base_port, size)
+        self.profile = profile if profile is not None else Profile()
+        self._book = Book(journal_lines=journal_lines)
+        self.ledger = Ledger(self._book, self._book.total, None)
+        make = answer if answer is not None else self._answers(self.profile.seed if seed is None else seed)
+        idle = self.profile.keepalive_timeout if isinstance(keepalive_timeout, EllipsisType) else keepalive_timeout
+        check_keepalive_timeout(idle)
+        self._servers = tuple(
+            FakeVLLMServer(
+                make(index),
+                host=host,
+                port=0 if base_port is None else base_port + index,
+                index=index,
+                book=self._book,
+                tags=each,
+                backlog=self.profile.backlog,
+                ending=self.profile.ending if ending is None else ending,
+                keepalive_timeout=idle,
+                tell_connection=tell_connection,
+                ending_header=ending_header,
+            )
+            for index, each in enumerate(spread_tags(tags, size))
+        )
+        self._entered = False
+        self._thread: LoopThread | None = None
+
+    def _answers(self, seed: int) -> Callable[[int], Answer]:
+        # Imported here, for whoever brings an `answer` needs none of what the routes need.
+        from fleetsim.api import make_app  # noqa: PLC0415
+
+        def make(index: int) -> Answer:
+            tally = self._book.add_part()
+            return make_app(self.profile, seed=seed, index=index, in_flight=lambda: tally.in_flight)
+
+        return make
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self)}: {self.ledger!r}>"
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    def __getitem__(self, index: int) -> FakeVLLMServer:
+        return self._servers[index]
+
+    def __iter__(self) -> Iterator[FakeVLLMServer]:
+        return iter(self._servers)
+
+    @property
+    def endpoints(self) -> tuple[FleetEndpoint, ...]:
+        """Host, port and tags of each server. Raises FleetError before the fleet is entered."""
+        return tuple(server.endpoint for server in self)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """`http://host:port` of each server. Raises FleetError before the fleet is entered."""
+        return tuple(server.url for server in self)
+
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        """What OpenAI clients are given: `http://host:port/v1`. Raises FleetError before the fleet is entered."""
+        return tuple(server.base_url for server in self)
+
+    def set_ending(self, ending: str | Ending | None) -> None:
+        """Set how responses of every server end, from the next request on. Raises EndingError and changes nothing."""
+        parsed = as_ending(ending)
+        for server in self:
+            server.ending = parsed
+
+    def hold(self) -> Hold:
+        """Return a context manager that keeps back every answer of the fleet while it is open."""
+        return Hold([server.holds for server in self], self.ledger)
+
+    def hostfile(self, path: str | os.PathLike[str]) -> Path:
+        """Write a line `host<TAB>port<TAB>key=value...` per server, all at once or not at all, and return the path.
+
+        Raises OSError when the file cannot be written, FleetError before the fleet is entered.
+        """
+        return write_hostfile(Path(path), self.endpoints)
+
+    async def __aenter__(self) -> Self:
+        """Start every server in the running loop. Raises BindError with no server left listening, FleetError when
+        entered before. Cancelling it leaves no server listening either."""
+        self._enter_once()
+        self._book.bind(asyncio.get_running_loop())
+        raise_open_files(len(self))
+        try:
+            for server in self:
+                await server.start()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    def __enter__(self) -> Self:
+        """Start the fleet in a thread of its own. Raises what `async with` raises, and FleetError in a running loop."""
+        if is_loop_running():
+            raise FleetError("an event loop is running here: use `async with Fleet(...)`")
+        thread = LoopThread("fleetsim")
+        try:
+            thread.run(self.__aenter__())
+        except BaseException:
+            thread.stop()
+            raise
+        self._thread = thread
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            try:
+                thread.run(self._close())
+            finally:
+                thread.stop()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of the fleet from synchronous code: `fleet.run(fleet[0].drain())`.
+
+        Returns or raises what it does. Raises FleetError unless the fleet was entered with a plain `with`.
+        """
+        if self._thread is None:
+            work.close()
+            raise FleetError("only a fleet entered with a plain `with` has a loop of its own to run this in")
+        return self._thread.run(work)
+
+    def _enter_once(self) -> None:
+        if self._entered:
+            raise FleetError("a fleet is entered once: make a new one")
+        self._entered = True
+
+    async def _close(self) -> None:
+        for server in self:
+            server.end_all()
+        stuck = [error for server in self if (error := await closed(server)) is not None]
+        self._book.unbind()
+        if stuck:
+            raise stuck[0]
+
+
+async def closed(server: FakeVLLMServer) -> StuckRequestError | None:
+    """Close `server`; return what would keep the others from being closed, for later."""
+    try:
+        await server.close()
+    except StuckRequestError as error:
+        return error
+    return None
+
+
+def is_loop_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,227 @@
+"""The ledger: what really happened to every connection and request, as the servers saw it.
+
+Guarantees. Counters are exact for ever; the journal is a ring and says how many lines it has dropped. The fleet's
+peaks are peaks of the sum over its servers at one instant, not sums of peaks. A connection counts as open from its
+accept until its socket has gone *and* the work for its last request has stopped; a request is in flight from its head
+until the last byte of its answer is with the transport, or the work for it has stopped.
+
+A ledger only reads (`book.py` writes), from any thread, and never sees half an event.
+
+What is hard: nobody polls. Whoever waits is woken by the very event that brings the ledger to the wanted figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+from fleetsim.book import Book, Tally
+from fleetsim.errors import LedgerTimeoutError
+from fleetsim.records import ConnectionRecord, RequestRecord
+
+__all__ = ["Figures", "Ledger", "LedgerSnapshot"]
+
+_GAUGES = frozenset({"open_now", "in_flight"})
+
+
+class Figures(TypedDict, total=False):
+    """The figures one can wait for: gauges (`open_now`, `in_flight`) exactly, all others at least."""
+
+    opened: int
+    closed: int
+    reused: int
+    open_now: int
+    peak_open: int
+    requests: int
+    in_flight: int
+    peak_in_flight: int
+
+
+_NAMES = tuple(Figures.__annotations__)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSnapshot:
+    """Every figure of a ledger at one instant. The fields are explained at `Ledger`."""
+
+    opened: int
+    closed: int
+    reused: int
+    open_now: int
+    peak_open: int
+    requests: int
+    in_flight: int
+    peak_in_flight: int
+    requests_per_connection: Mapping[int, int]
+    dropped: int
+
+
+class Ledger:
+    """The account of one server (`server` is its index) or of a whole fleet (`server` is None)."""
+
+    def __init__(self, book: Book, tally: Tally, server: int | None) -> None:
+        self._book, self._tally, self._server = book, tally, server
+
+    def __repr__(self) -> str:
+        whose = "fleet" if self._server is None else f"server {self._server}"
+        figures = ", ".join(f"{name}={getattr(self, name)}" for name in _NAMES)
+        return f"<Ledger of {whose}: {figures}>"
+
+    @property
+    def opened(self) -> int:
+        """Connections accepted."""
+        return self._tally.opened
+
+    @property
+    def closed(self) -> int:
+        """Connections ended, by whomever."""
+        return self._tally.closed
+
+    @property
+    def reused(self) -> int:
+        """Requests that were not the first on their connection."""
+        return self._tally.reused
+
+    @property
+    def open_now(self) -> int:
+        """Connections open at this instant, idle ones included."""
+        return self._tally.open_now
+
+    @property
+    def peak_open(self) -> int:
+        """The most connections ever open at one instant. An accept may be seen before the FIN it follows."""
+        return self._tally.peak_open
+
+    @property
+    def requests(self) -> int:
+        """Requests whose head has arrived whole."""
+        return self._tally.requests
+
+    @property
+    def in_flight(self) -> int:
+        """Requests arrived and not ended."""
+        return self._tally.in_flight
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The most requests ever in flight at one instant."""
+        return self._tally.peak_in_flight
+
+    @property
+    def dropped(self) -> int:
+        """Journal lines lost because the ring was full."""
+        return self._tally.dropped
+
+    @property
+    def requests_per_connection(self) -> dict[int, int]:
+        """How many connections carried how many requests: `{5: 2}` is two connections with five requests each."""
+        with self._book.lock:
+            return self._histogram()
+
+    def snapshot(self) -> LedgerSnapshot:
+        """Return all figures as they were at one instant."""
+        with self._book.lock:
+            return LedgerSnapshot(
+                **{name: getattr(self._tally, name) for name in _NAMES},
+                requests_per_connection=self._histogram(),
+                dropped=self._tally.dropped,
+            )
+
+    def journal(self) -> tuple[ConnectionRecord | RequestRecord, ...]:
+        """Return the lines still in the ring, oldest first: connections by opening, requests by arrival."""
+        with self._book.lock:
+            return tuple(line.record() for line in self._book.ring if self._server in (None, line.server))
+
+    def connection_records(self) -> tuple[ConnectionRecord, ...]:
+        """Return the journal's connections, in the order they were opened."""
+        return tuple(record for record in self.journal() if isinstance(record, ConnectionRecord))
+
+    def request_records(self) -> tuple[RequestRecord, ...]:
+        """Return the journal's requests, in the order they arrived."""
+        return tuple(record for record in self.journal() if isinstance(record, RequestRecord))
+
+    async def wait_for(self, *, timeout: float | None = 5.0, **figures: Unpack[Figures]) -> None:
+        """Return when the ledger holds all the `figures` at one instant; at once if it does now.
+
+        Gauges must be equal, counters and peaks at least as high. Raises LedgerTimeoutError (a TimeoutError) with the
+        wanted and the present figures after `timeout` seconds (None: never), TypeError for a figure there is not.
+        Cancelling it changes nothing. Any number may wait at once, in any loop.
+        """
+        wanted = _checked(figures)
+        loop = self._book.loop
+        if self._holds(wanted):
+            return
+        if loop is None or loop is asyncio.get_running_loop():
+            await self._wait(wanted, timeout)
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._wait(wanted, timeout), loop))
+
+    def wait_for_sync(self, *, timeout: float | None = 5.0, **figures: Unpack[Figures]) -> None:
+        """`wait_for` for code without a loop, while the fleet runs in a thread of its own.
+
+        Raises what `wait_for` raises, and RuntimeError where it would block the fleet's own loop for ever.
+        """
+        wanted = _checked(figures)
+        if self._holds(wanted):
+            return
+        loop = self._book.loop
+        if loop is None:
+            raise LedgerTimeoutError(0.0, wanted, self._present(wanted))
+        if self._book.thread == threading.get_ident():
+            raise RuntimeError("wait_for_sync would block the fleet's own loop: use `await ledger.wait_for(...)`")
+        asyncio.run_coroutine_threadsafe(self._wait(wanted, timeout), loop).result()
+
+    async def _wait(self, wanted: Mapping[str, int], timeout: float | None) -> None:
+        reached = asyncio.get_running_loop().create_future()
+        with self._watching(wanted, reached):
+            try:
+                async with asyncio.timeout(timeout):
+                    await reached
+            except TimeoutError:
+                raise LedgerTimeoutError(timeout or 0.0, wanted, self._present(wanted)) from None
+
+    @contextmanager
+    def _watching(self, wanted: Mapping[str, int], reached: asyncio.Future[None]) -> Iterator[None]:
+        def look() -> None:
+            if not reached.done() and self._holds(wanted):
+                reached.set_result(None)
+
+        self._tally.watchers.append(look)
+        look()  # it may have come true since the caller looked, when that was in another thread
+        try:
+            yield
+        finally:
+            self._tally.watchers.remove(look)
+
+    def _holds(self, wanted: Mapping[str, int]) -> bool:
+        return all(_reached(name, value, wanted[name]) for name, value in self._present(wanted).items())
+
+    def _present(self, wanted: Mapping[str, int]) -> dict[str, int]:
+        with self._book.lock:
+            return {name: getattr(self._tally, name) for name in wanted}
+
+    def _histogram(self) -> dict[int, int]:
+        still_open = Counter(line.requests for line in self._book.open_lines if self._server in (None, line.server))
+        return dict(sorted((self._tally.ended_connections + still_open).items()))
+
+
+def _reached(name: str, value: int, wanted: int) -> bool:
+    return value == wanted if name in _GAUGES else value >= wanted
+
+
+def _checked(figures: Figures) -> dict[str, int]:
+    wanted: dict[str, int] = {}
+    for name, value in figures.items():
+        if name not in _NAMES:
+            raise TypeError(f"the ledger has no figure {name!r}; it has {', '.join(_NAMES)}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise TypeError(f"{name} must be a whole number of at least 0, got {value!r}")
+        wanted[name] = value
+    if not wanted:
+        raise TypeError(f"wait_for needs at least one figure of {', '.join(_NAMES)}")
+    return wanted

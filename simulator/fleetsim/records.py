@@ -1,0 +1,132 @@
+"""What the ledger's journal holds: one record per connection and one per request.
+
+The fleet writes into the mutable `ConnectionLine` and `RequestLine`; readers get frozen copies of them. Times are
+`loop.time()` of the fleet's loop, in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "ConnectionLine",
+    "ConnectionRecord",
+    "EndedBy",
+    "EndedHow",
+    "RequestLine",
+    "RequestOutcome",
+    "RequestRecord",
+]
+
+EndedBy = Literal["client", "server"]
+EndedHow = Literal["fin", "rst"]
+
+RequestOutcome = Literal["complete", "cut", "client_gone", "server_closed", "error"]
+"""How a request ended.
+
+`complete`: the whole answer was handed to the transport. `cut`: an ending stopped it short. `client_gone`: the client
+closed or reset first. `server_closed`: the server was closed under it. `error`: the answer raised in mid-stream.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRecord:
+    """One TCP connection. `ended_*` are None while it is open; `peer` is the client's `host:port`."""
+
+    connection: int
+    server: int
+    peer: str
+    opened_at: float
+    requests: int
+    ended_at: float | None
+    ended_by: EndedBy | None
+    ended_how: EndedHow | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One request. `number` counts over the fleet and `on_connection` over its connection, both from 1.
+
+    `status` is the HTTP status of the head sent, None if none was; `ending` the name of the ending applied; the last
+    two are None while the request is in flight.
+    """
+
+    number: int
+    server: int
+    connection: int
+    on_connection: int
+    method: str
+    path: str
+    arrived_at: float
+    status: int | None
+    ending: str | None
+    ended_at: float | None
+    outcome: RequestOutcome | None
+
+
+class ConnectionLine:
+    """The ledger's own, growing account of one connection."""
+
+    __slots__ = ("connection", "ended_at", "ended_by", "ended_how", "opened_at", "peer", "requests", "server")
+
+    def __init__(self, connection: int, server: int, peer: str, opened_at: float) -> None:
+        self.connection, self.server, self.peer, self.opened_at = connection, server, peer, opened_at
+        self.requests = 0
+        self.ended_at: float | None = None
+        self.ended_by: EndedBy | None = None
+        self.ended_how: EndedHow | None = None
+
+    def record(self) -> ConnectionRecord:
+        return ConnectionRecord(
+            self.connection,
+            self.server,
+            self.peer,
+            self.opened_at,
+            self.requests,
+            self.ended_at,
+            self.ended_by,
+            self.ended_how,
+        )
+
+
+class RequestLine:
+    """The ledger's own, growing account of one request."""
+
+    __slots__ = (
+        "arrived_at",
+        "connection",
+        "ended_at",
+        "ending",
+        "method",
+        "number",
+        "on_connection",
+        "outcome",
+        "path",
+        "server",
+        "status",
+    )
+
+    def __init__(self, number: int, connection: ConnectionLine, method: str, path: str, arrived_at: float) -> None:
+        self.number, self.server, self.connection = number, connection.server, connection.connection
+        self.on_connection = connection.requests
+        self.method, self.path, self.arrived_at = method, path, arrived_at
+        self.status: int | None = None
+        self.ending: str | None = None
+        self.ended_at: float | None = None
+        self.outcome: RequestOutcome | None = None
+
+    def record(self) -> RequestRecord:
+        return RequestRecord(
+            self.number,
+            self.server,
+            self.connection,
+            self.on_connection,
+            self.method,
+            self.path,
+            self.arrived_at,
+            self.status,
+            self.ending,
+            self.ended_at,
+            self.outcome,
+        )

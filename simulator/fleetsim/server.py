@@ -1,0 +1,230 @@
+"""One fake vLLM server: a port, its life, and what may be changed while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fleetsim.book import Book
+from fleetsim.errors import FleetError, IllegalMoveError
+from fleetsim.exchange import Answer
+from fleetsim.hold import Hold
+from fleetsim.ledger import Ledger
+from fleetsim.wire.endings import Ending, as_ending
+from fleetsim.wire.listener import Listener
+from fleetsim.wire.settings import WireSettings
+
+__all__ = ["BACKLOG", "FakeVLLMServer", "FleetEndpoint", "ServerState"]
+
+# uvicorn's. The kernel caps it by net.core.somaxconn.
+BACKLOG = 2_048
+
+_LOOPBACK_OF_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
+
+
+class ServerState(enum.Enum):
+    """Where a server is in its life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+_LEGAL_MOVES = {
+    ServerState.STARTING: {ServerState.SERVING, ServerState.DEAD},
+    ServerState.SERVING: {ServerState.DRAINING, ServerState.DEAD},
+    ServerState.DRAINING: {ServerState.DEAD},
+    ServerState.DEAD: set[ServerState](),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FleetEndpoint:
+    """Where a server is reached, and the tags it was given."""
+
+    host: str
+    port: int
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`, with an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+class FakeVLLMServer:
+    """One server on one port, answering with `answer`.
+
+    - `host`, `port`: where to listen; port 0 lets the kernel choose. `backlog`: connections queued before accept.
+    - `index`, `book`: its place in a fleet and the fleet's book; by default a fleet of its own.
+    - `ending`: how responses end unless the request says otherwise; a name, an Ending, or None for vLLM's way.
+    - `keepalive_timeout`: seconds until an idle connection is closed; None never.
+    - `tell_connection`: add `x-fleet-connection` and `x-fleet-request` to every response; vLLM sends neither.
+    - `ending_header`: whether the request header X-Fleet-Ending is honoured; None, if it comes from a loopback address.
+
+    Belongs to the loop in which it is started.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        index: int = 0,
+        book: Book | None = None,
+        tags: Mapping[str, str] | None = None,
+        backlog: int = BACKLOG,
+        ending: str | Ending | None = None,
+        keepalive_timeout: float | None = 5.0,
+        tell_connection: bool = False,
+        ending_header: bool | None = None,
+    ) -> None:
+        self.index, self.tags = index, dict(tags or {})
+        self._host, self._port, self._backlog = host, port, backlog
+        self._book = book if book is not None else Book()
+        while len(self._book.parts) <= index:
+            self._book.add_part()
+        self.ledger = Ledger(self._book, self._book.parts[index], index)
+        self.state = ServerState.STARTING
+        self._listener: Listener | None = None
+        self._settings = WireSettings(answer, as_ending(ending), keepalive_timeout, tell_connection, ending_header)
+
+    def __repr__(self) -> str:
+        where = f"port {self._port}" if self._port else "no port yet"
+        return f"<FakeVLLMServer {self.index} {self.state.value}, {where}, {self.ledger.open_now} connections>"
+
+    @property
+    def endpoint(self) -> FleetEndpoint:
+        """Host, port and tags. Raises FleetError before the server has a port."""
+        return FleetEndpoint(_LOOPBACK_OF_ANY.get(self._host, self._host), self.port, self.tags)
+
+    @property
+    def port(self) -> int:
+        """The port it listens, or listened, on. Raises FleetError before it has one."""
+        if not self._port:
+            raise FleetError(f"server {self.index} has no port before it is started")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`."""
+        return self.endpoint.url
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client is given: `http://host:port/v1`."""
+        return f"{self.url}/v1"
+
+    @property
+    def ending(self) -> Ending:
+        """How responses end unless the request says otherwise. Takes a name, an Ending or None; holds from the next
+        request on. Raises EndingError."""
+        return self._settings.ending
+
+    @ending.setter
+    def ending(self, value: str | Ending | None) -> None:
+        self._settings.ending = as_ending(value)
+
+    @property
+    def keepalive_timeout(self) -> float | None:
+        """Seconds an idle connection is kept; holds from the next response on. None keeps it for ever."""
+        return self._settings.keepalive_timeout
+
+    @keepalive_timeout.setter
+    def keepalive_timeout(self, value: float | None) -> None:
+        self._settings.keepalive_timeout = value
+
+    @property
+    def holds(self) -> list[Hold]:
+        """The holds that keep its answers back now, in the order they were entered."""
+        return self._settings.holds
+
+    def hold(self) -> Hold:
+        """Return a context manager that keeps this server's answers back while it is open."""
+        return Hold([self.holds], self.ledger)
+
+    async def start(self) -> None:
+        """Bind, listen and serve. Raises BindError, and is DEAD then; IllegalMoveError if it was started before.
+
+        Cancelling it leaves nothing listening.
+        """
+        self._require(ServerState.SERVING)
+        loop = asyncio.get_running_loop()
+        if self._book.loop is None:
+            self._book.bind(loop)
+        listener = Listener(self._settings, self._book, self.index)
+        try:
+            self._port = await listener.listen(self._host, self._port, self._backlog)
+        except BaseException:
+            listener.stop_listening()
+            self._move(ServerState.DEAD)
+            raise
+        self._listener = listener
+        self._move(ServerState.SERVING)
+
+    async def pause_accepting(self) -> None:
+        """Stop accepting; connects still succeed into the kernel's queue, where nobody answers.
+
+        Pausing twice is pausing once. Raises IllegalMoveError unless the server is serving.
+        """
+        self._serving().pause_accepting()
+
+    async def resume_accepting(self) -> None:
+        """Accept again, what waits in the queue first. Raises IllegalMoveError unless the server is serving."""
+        await self._serving().resume_accepting()
+
+    async def drain(self) -> None:
+        """Stop as uvicorn does on SIGTERM, and return when the last connection is gone, however long that takes.
+
+        New connections are refused, idle ones get a FIN at once; a response still to come says `connection: close`
+        where its head is yet to be written, and is the last on its connection. Cancelling it leaves the server
+        draining. Raises IllegalMoveError unless the server is serving.
+        """
+        self._move(ServerState.DRAINING)
+        self._settings.draining = True
+        listener = self._bound()
+        listener.stop_listening()
+        listener.close_idle()
+        await listener.wait_until_empty()
+        if self.state is ServerState.DRAINING:
+            self._move(ServerState.DEAD)
+
+    def end_all(self) -> None:
+        """Stop listening and end all connections at once; `close` waits for what that sets going."""
+        if self.state is not ServerState.DEAD:
+            self._move(ServerState.DEAD)
+        if self._listener is not None:
+            self._listener.end_all()
+
+    async def close(self) -> None:
+        """`end_all`, and return when no socket, task or timer of it is left.
+
+        May be called in every state, and again. Raises StuckRequestError when an answer does not stop within 5 s of
+        being cancelled. Cancelling `close` leaves the connections ending.
+        """
+        self.end_all()
+        if self._listener is not None:
+            await self._listener.close()
+
+    def _bound(self) -> Listener:
+        if self._listener is None:
+            raise IllegalMoveError(f"server {self.index} has not been started")
+        return self._listener
+
+    def _serving(self) -> Listener:
+        if self.state is not ServerState.SERVING:
+            raise IllegalMoveError(f"server {self.index} is {self.state.value}, not serving")
+        return self._bound()
+
+    def _require(self, state: ServerState) -> None:
+        if state not in _LEGAL_MOVES[self.state]:
+            raise IllegalMoveError(f"server {self.index} cannot go from {self.state.value} to {state.value}")
+
+    def _move(self, state: ServerState) -> None:
+        self._require(state)
+        self.state = state

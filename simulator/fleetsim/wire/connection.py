@@ -1,0 +1,201 @@
+"""One accepted connection: its requests in order, its idle timer, and how it ended.
+
+Guarantees. One request at a time, pipelined ones in the order they came. An idle timer runs only between a response and
+the first byte of the next request: a fresh connection and half a head are never timed out (uvicorn). A client that
+closes, or half-closes, cancels the work for its request at once. Each connection is written into the book once when it
+opens and once when both its socket and its task are gone.
+
+What may change it: the transport's callbacks, the idle timer, and `end_now` when the server closes. Whoever ends the
+connection first is noted, and nobody after.
+
+What is hard: the socket (`connection_lost`) and the task (`start`) end in either order, so each, when done, looks for
+the other (`_over_when_both_gone`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from fleetsim.records import ConnectionLine, EndedBy, EndedHow, RequestOutcome
+from fleetsim.wire import heads
+from fleetsim.wire.aiohttp_seam import SeamConnection
+from fleetsim.wire.outgoing import Conclusion
+from fleetsim.wire.turn import Turn
+
+if TYPE_CHECKING:
+    from fleetsim.wire.listener import Listener
+
+__all__ = ["Connection"]
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Connection(SeamConnection):
+    """One accepted connection. Made by its listener; lives in the listener's loop."""
+
+    __slots__ = (
+        "_busy",
+        "_cancelled",
+        "_ended",
+        "_idle_due",
+        "_idle_timer",
+        "_line",
+        "_listener",
+        "_lost",
+        "_settings",
+        "_task",
+        "_wire",
+    )
+
+    _line: ConnectionLine
+    _wire: asyncio.Transport
+
+    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(listener, loop)
+        self._listener, self._settings = listener, listener.settings
+        self._ended: tuple[EndedBy, EndedHow] | None = None
+        self._lost = self._busy = self._cancelled = False
+        self._task: asyncio.Task[None] | None = None
+        self._idle_due: float | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    # The transport's side.
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        """The listener has accepted it; nothing has been read."""
+        self._wire = transport
+        self._line = self._listener.book.opened(self._listener.server, _peer(transport), self.loop.time())
+
+    def data_received(self, data: bytes) -> None:
+        if data:
+            self._idle_due = None
+        super().data_received(data)
+
+    def eof_received(self) -> None:
+        """uvicorn takes a half-close for a disconnect: returning None closes the transport."""
+        self._note_end("client", "fin")
+        self._cancel_work()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._note_end(*(("server", "fin") if exc is None else ("client", "rst")))
+        self._lost = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        super().connection_lost(exc)
+        self._cancel_work()
+        self._over_when_both_gone()
+
+    def end_now(self) -> None:
+        """Close at once and stop the work for its request."""
+        self._note_end("server", "fin")
+        self._wire.abort()
+        self._cancel_work()
+
+    def end_when_idle(self) -> None:
+        """Close at once if no request is in flight; if one is, `draining` makes its response the last."""
+        if not self._busy:
+            self._fin()
+
+    def _fin(self) -> None:
+        self._note_end("server", "fin")
+        self._wire.close()
+
+    def _rst(self) -> None:
+        self._note_end("server", "rst")
+        sock = self._wire.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._wire.abort()
+
+    def _note_end(self, by: EndedBy, how: EndedHow) -> None:
+        if self._ended is None:
+            self._ended = (by, how)
+
+    def _cancel_work(self) -> None:
+        # Once only: a second cancellation would strike the clean-up that the first one started.
+        if self._task is not None and not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()
+
+    def _over_when_both_gone(self) -> None:
+        if self._lost and self._task is None and self._ended is not None:
+            self._listener.book.closed(self._line, *self._ended, self.loop.time())
+            self._listener.connection_over(self)
+
+    # What a `Turn` writes to; `drain` is aiohttp's.
+
+    def write(self, data: bytes) -> None:
+        if data and not self._wire.is_closing():
+            self._wire.write(data)
+
+    def unbuffer(self) -> None:
+        self._wire.set_write_buffer_limits(high=0)
+
+    @property
+    def gone(self) -> RequestOutcome | None:
+        if self._ended is None:
+            return None
+        return "client_gone" if self._ended[0] == "client" else "server_closed"
+
+    # The idle timer.
+
+    def _start_idling(self) -> None:
+        timeout = self._settings.keepalive_timeout
+        if timeout is None:
+            return
+        self._idle_due = due = self.loop.time() + timeout
+        timer = self._idle_timer
+        # An earlier timer runs on and looks at the due time when it fires: no timer is made per request.
+        if timer is None or timer.when() > due:
+            if timer is not None:
+                timer.cancel()
+            self._idle_timer = self.loop.call_at(due, self._check_idle)
+
+    def _check_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_due is None:
+            return
+        if self.loop.time() < self._idle_due:
+            self._idle_timer = self.loop.call_at(self._idle_due, self._check_idle)
+        else:
+            self._fin()
+
+    # The requests, one after the other.
+
+    async def start(self) -> None:
+        """Serve until the connection ends. aiohttp runs it as the connection's one task."""
+        self._task = asyncio.current_task()
+        try:
+            while not self._lost and await self._serve_one():
+                if not self.has_message:
+                    self._start_idling()
+        finally:
+            self._task = None
+            self._fin()
+            self._over_when_both_gone()
+
+    async def _serve_one(self) -> bool:
+        """Answer the next request; return whether the connection is kept."""
+        message, body = await self.next_message()
+        self._idle_due = None
+        if message is None:
+            self.write(heads.invalid_request())
+            return False
+        self._busy = True
+        turn = Turn(self, self._settings, self._listener.book, self._line, message, body, self.loop)
+        conclusion = await turn.run()
+        self._busy = False
+        if conclusion is Conclusion.RST:
+            self._rst()
+        return conclusion is Conclusion.KEEP
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    name = transport.get_extra_info("peername")
+    if not name:
+        return "unknown"
+    host, port = name[0], name[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

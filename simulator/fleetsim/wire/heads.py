@@ -1,0 +1,93 @@
+"""The bytes of a response's head, as uvicorn and vLLM's middlewares write them.
+
+Lower-case names in this order: `date`, `server`, the application's own, `content-length`, `content-type`, `vary`,
+`connection`, `transfer-encoding` (uvicorn 0.54 protocols/http/httptools_impl.py; starlette 1.10 responses.py and
+middleware/cors.py).
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+__all__ = ["CONTINUE", "TERMINATOR", "chunk", "head", "invalid_request"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+TERMINATOR = b"0\r\n\r\n"
+
+_INVALID = b"Invalid HTTP request received."
+_EVENT_STREAM = "text/event-stream; charset=utf-8"
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def chunk(data: bytes) -> bytes:
+    """Return `data` as one HTTP chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def head(
+    status: int,
+    *,
+    length: int | None = None,
+    content_type: str | None = _EVENT_STREAM,
+    headers: Headers = (),
+    vary: bool = True,
+    extra: bytes = b"",
+    close: bool = False,
+    chunked: bool = False,
+) -> bytes:
+    """Return a whole head, its empty line included. `length=None` announces none; `extra` is whole header lines."""
+    return b"%bdate: %b\r\nserver: uvicorn\r\n%b%b%b%b%b\r\n" % (
+        _status_line(status),
+        _date(int(time.time())),
+        b"" if not headers else _lines(headers),
+        b"" if length is None else b"content-length: %d\r\n" % length,
+        _described(content_type, vary),
+        extra,
+        _framing(close, chunked),
+    )
+
+
+def invalid_request() -> bytes:
+    """Return the whole answer to what is not HTTP (uvicorn `send_400_response`)."""
+    head_ = head(
+        400,
+        content_type="text/plain; charset=utf-8",
+        vary=False,
+        extra=b"content-length: %d\r\n" % len(_INVALID),
+        close=True,
+    )
+    return head_ + _INVALID
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
+
+
+@lru_cache(maxsize=600)
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+@lru_cache(maxsize=64)
+def _described(content_type: str | None, vary: bool) -> bytes:
+    return _lines(
+        (*((("content-type", content_type),) if content_type else ()), *((("vary", "Origin"),) if vary else ()))
+    )
+
+
+@lru_cache(maxsize=4)
+def _framing(close: bool, chunked: bool) -> bytes:
+    return (b"connection: close\r\n" if close else b"") + (b"transfer-encoding: chunked\r\n" if chunked else b"")
+
+
+def _lines(headers: Headers) -> bytes:
+    return "".join(f"{name.lower()}: {value}\r\n" for name, value in headers).encode("latin-1")

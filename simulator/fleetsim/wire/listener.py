@@ -1,0 +1,129 @@
+"""One listening port: aiohttp's low-level server with our connections in place of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import NoReturn, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from fleetsim.book import Book
+from fleetsim.errors import BindError, StuckRequestError
+from fleetsim.wire.connection import Connection
+from fleetsim.wire.settings import WireSettings
+
+__all__ = ["Listener"]
+
+# How long cancelled requests may take to stop when a listener closes, in seconds.
+CLOSE_GRACE = 5.0
+
+
+class Listener(web.Server):
+    """Accepts on one port and keeps the account of its connections in `book`, as server number `server`.
+
+    Belongs to the loop it was made in.
+    """
+
+    def __init__(self, settings: WireSettings, book: Book, server: int) -> None:
+        super().__init__(_not_aiohttps_way)
+        self.settings, self.book, self.server = settings, book, server
+        self._running_loop = asyncio.get_running_loop()
+        self._alive: dict[Connection, None] = {}
+        self._empty: asyncio.Event | None = None
+        self._accepting: asyncio.Server | None = None
+        self._paused: socket.socket | None = None
+        self._backlog = 0
+
+    def __call__(self) -> Connection:
+        return Connection(self, self._running_loop)
+
+    # aiohttp's hooks.
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        connection = cast("Connection", handler)
+        self._alive[connection] = None
+        connection.opened(transport)
+
+    def connection_over(self, connection: Connection) -> None:
+        """A connection's socket is gone and its task has ended."""
+        del self._alive[connection]
+        if not self._alive and self._empty is not None:
+            self._empty.set()
+
+    # The listening socket.
+
+    async def listen(self, host: str, port: int, backlog: int) -> int:
+        """Bind and accept; return the port, which `port` 0 leaves to the kernel. Raises BindError."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._accepting = await self._running_loop.create_server(self, host, port, family=family, backlog=backlog)
+        except OSError as error:
+            raise BindError(host, port, _reason(error)) from error
+        self._backlog = backlog
+        return int(self._accepting.sockets[0].getsockname()[1])
+
+    def pause_accepting(self) -> None:
+        """Leave new connections in the kernel's queue: connects succeed up to the backlog, nobody answers."""
+        if self._accepting is not None:
+            # A twin of the descriptor keeps the socket listening while asyncio closes its own.
+            self._paused = socket.socket(fileno=os.dup(self._accepting.sockets[0].fileno()))
+            self._accepting.close()
+            self._accepting = None
+
+    async def resume_accepting(self) -> None:
+        """Accept again, what waits in the kernel's queue first."""
+        if self._paused is not None:
+            paused, self._paused = self._paused, None
+            self._accepting = await self._running_loop.create_server(self, sock=paused, backlog=self._backlog)
+
+    def stop_listening(self) -> None:
+        """Close the listening socket. Connections live on; new ones are refused."""
+        if self._accepting is not None:
+            self._accepting.close()
+        if self._paused is not None:
+            self._paused.close()
+        self._accepting = self._paused = None
+
+    # The end.
+
+    def close_idle(self) -> None:
+        """Send a FIN on every connection that is not serving a request."""
+        for connection in tuple(self._alive):
+            connection.end_when_idle()
+
+    async def wait_until_empty(self) -> None:
+        """Return when no connection is left, however long that takes."""
+        while self._alive:
+            if self._empty is None or self._empty.is_set():
+                self._empty = asyncio.Event()
+            await self._empty.wait()
+
+    def end_all(self) -> None:
+        """Stop listening and end every connection at once, whatever it is doing."""
+        self.stop_listening()
+        for connection in tuple(self._alive):
+            connection.end_now()
+
+    async def close(self) -> None:
+        """`end_all`, and return when all is gone. Raises StuckRequestError when cancelled requests do not stop."""
+        self.end_all()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_GRACE):
+                await self.wait_until_empty()
+        if self._alive:
+            raise StuckRequestError(
+                f"server {self.server}: {len(self._alive)} requests still run {CLOSE_GRACE:g} s after being cancelled"
+            )
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+
+
+async def _not_aiohttps_way(request: web.BaseRequest) -> NoReturn:
+    raise RuntimeError(f"{request.path}: Connection.start answers requests, aiohttp's handler is never asked")

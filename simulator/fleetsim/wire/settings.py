@@ -1,0 +1,28 @@
+"""What a listener and its connections look up anew for every request: all of it may change while they run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleetsim.exchange import Answer
+from fleetsim.hold import Hold
+from fleetsim.wire.endings import DEFAULT_ENDING, Ending
+
+__all__ = ["WireSettings"]
+
+
+@dataclass(slots=True, eq=False)
+class WireSettings:
+    """`ending_header` None honours the request header X-Fleet-Ending from loopback addresses alone.
+
+    `keepalive_timeout` is in seconds; None never closes an idle connection. `draining`: every response is the last one
+    on its connection.
+    """
+
+    answer: Answer
+    ending: Ending = DEFAULT_ENDING
+    keepalive_timeout: float | None = 5.0
+    tell_connection: bool = False
+    ending_header: bool | None = None
+    draining: bool = False
+    holds: list[Hold] = field(default_factory=list)

@@ -1,0 +1,164 @@
+"""One request's turn on its connection: read, held back if a hold says so, answered, written into the book."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from typing import Protocol
+from urllib.parse import unquote
+
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web import RequestPayloadError
+
+from fleetsim.book import Book
+from fleetsim.errors import EndingError
+from fleetsim.exchange import ApiRequest, Reply, Unary
+from fleetsim.records import ConnectionLine, RequestOutcome
+from fleetsim.wire import heads
+from fleetsim.wire.endings import DEFAULT_ENDING, Ending, parse_ending
+from fleetsim.wire.outgoing import Conclusion, Outgoing, Pipe
+from fleetsim.wire.settings import WireSettings
+
+__all__ = ["ENDING_HEADER", "Turn"]
+
+logger = logging.getLogger("fleetsim")
+
+ENDING_HEADER = "X-Fleet-Ending"
+
+# What vLLM says when a handler raises (entrypoints/serve/exception_handling), from outside its CORS middleware.
+INTERNAL_ERROR = Unary(
+    500,
+    b'{"error":{"message":"Internal server error","type":"InternalServerError","param":null,"code":500}}',
+    vary=False,
+)
+# From such an answer to uvicorn's FIN, in seconds.
+FIN_AFTER_ERROR = 0.002
+
+
+class TurnPipe(Pipe, Protocol):
+    """What a turn needs of its connection."""
+
+    @property
+    def gone(self) -> RequestOutcome | None:
+        """None while the connection stands; then how that ends the request it was serving."""
+
+
+class Turn:
+    """One request and its response. `run` is called once."""
+
+    __slots__ = ("_body", "_book", "_line", "_loop", "_message", "_out", "_pipe", "_refusal", "_request", "_settings")
+
+    _request: ApiRequest
+
+    def __init__(
+        self,
+        pipe: TurnPipe,
+        settings: WireSettings,
+        book: Book,
+        line: ConnectionLine,
+        message: RawRequestMessage,
+        body: StreamReader,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._pipe, self._settings, self._book, self._line, self._loop = pipe, settings, book, line, loop
+        self._message, self._body = message, body
+        self._refusal: Unary | None = None
+        self._out = Outgoing(
+            pipe,
+            self._reply,
+            head_only=message.method == "HEAD",
+            closing=message.should_close or message.version < HttpVersion11 or message.upgrade,
+        )
+
+    async def run(self) -> Conclusion:
+        """Serve the request; return what is to become of the connection. Cancelled when that ends first."""
+        out, pipe = self._out, self._pipe
+        path, query = _target(self._message)
+        line = self._book.arrived(self._line, self._message.method, path, self._loop.time())
+        if self._settings.tell_connection:
+            out.extra = b"x-fleet-connection: %d\r\nx-fleet-request: %d\r\n" % (line.connection, line.on_connection)
+        ending = self._choose_ending()
+        outcome: RequestOutcome = "error"
+        try:
+            outcome = await self._send(ending, path, query)
+        finally:
+            self._book.ended(line, out.status, ending.name, pipe.gone or outcome, self._loop.time())
+        if out.dies:
+            await asyncio.sleep(FIN_AFTER_ERROR)
+        return self._conclusion()
+
+    async def _send(self, ending: Ending, path: str, query: str) -> RequestOutcome:
+        out, message = self._out, self._message
+        try:
+            body = await self._read_body()
+            self._request = ApiRequest(message.method, path, query, message.headers, body)
+            while self._settings.holds:
+                await self._settings.holds[0].released()
+            await ending.send(out)
+        except (RequestPayloadError, BadHttpMessage):
+            self._pipe.write(heads.invalid_request())
+            out.conclusion = Conclusion.FIN
+            return "error"
+        except Exception:
+            logger.exception("%s %s: the answer failed in mid-stream", message.method, path)
+            out.conclusion = Conclusion.FIN
+            return "error"
+        return "cut" if out.was_cut else "complete"
+
+    async def _read_body(self) -> bytes:
+        if self._message.headers.get("Expect", "").lower() == "100-continue":
+            self._pipe.write(heads.CONTINUE)
+        body = self._body
+        return body.read_nowait() if body.is_eof() else await body.read()
+
+    async def _reply(self) -> Reply:
+        if self._refusal is not None:
+            return self._refusal
+        try:
+            return await self._settings.answer(self._request)
+        except Exception:
+            logger.exception("%s %s: the answer failed", self._request.method, self._request.path)
+            return INTERNAL_ERROR
+        finally:
+            # As uvicorn's shutdown does: only now is it known whether this response is the last.
+            self._out.closing = self._out.closing or self._settings.draining
+
+    def _choose_ending(self) -> Ending:
+        asked = self._message.headers.get(ENDING_HEADER)
+        if asked is None or not self._honours_header():
+            return self._settings.ending
+        try:
+            return parse_ending(asked)
+        except EndingError as error:
+            self._refusal = Unary(400, f"{ENDING_HEADER}: {error}\n".encode(), "text/plain; charset=utf-8")
+            return DEFAULT_ENDING
+
+    def _honours_header(self) -> bool:
+        switch = self._settings.ending_header
+        return _is_loopback(self._line.peer) if switch is None else switch
+
+    def _conclusion(self) -> Conclusion:
+        out = self._out
+        if out.conclusion is Conclusion.KEEP and (out.closing or out.dies or self._settings.draining):
+            return Conclusion.FIN
+        return out.conclusion
+
+
+def _target(message: RawRequestMessage) -> tuple[str, str]:
+    path, _, query = message.path.partition("?")
+    if not path.startswith("/") and "://" in path:
+        path = message.url.raw_path
+    return (unquote(path) if "%" in path else path), query
+
+
+def _is_loopback(peer: str) -> bool:
+    host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
