@@ -12,10 +12,13 @@ from http import HTTPStatus
 
 from fleetsim.api.chat import create_chat_completion
 from fleetsim.api.completions import create_completion
+from fleetsim.api.embeddings import create_embedding
+from fleetsim.api.generate import generate
 from fleetsim.api.instrumentation import health, load, version
 from fleetsim.api.models import list_models
 from fleetsim.api.refusals import RefusalError, detail
 from fleetsim.api.served import Server
+from fleetsim.api.tokenize import detokenize, tokenize
 from fleetsim.exchange import Answer, ApiRequest, Reply, Unary
 from fleetsim.profile import Profile
 
@@ -32,6 +35,10 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/v1/models": {"GET": list_models},
     "/v1/chat/completions": {"POST": create_chat_completion},
     "/v1/completions": {"POST": create_completion},
+    "/v1/embeddings": {"POST": create_embedding},
+    "/tokenize": {"POST": tokenize},
+    "/detokenize": {"POST": detokenize},
+    "/generate": {"POST": generate},
 }
 _GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 _UNAUTHORIZED = Unary(HTTPStatus.UNAUTHORIZED, b'{"error":"Unauthorized"}')

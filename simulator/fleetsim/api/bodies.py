@@ -17,7 +17,7 @@ import msgspec
 from fleetsim.api.refusals import RefusalError
 from fleetsim.exchange import ApiRequest
 
-__all__ = ["invalid_value", "reader"]
+__all__ = ["invalid_value", "missing_field", "reader"]
 
 T = TypeVar("T")
 
@@ -83,14 +83,22 @@ def _read_leniently(body: bytes, record: type[T]) -> T:
         raise _invalid(error, data) from error
 
 
-def invalid_value(message: str, data_size: int, *, param: str | None = None) -> RefusalError:
-    """Return the 400 for fields that contradict each other; `data_size` is the number of fields sent."""
-    shown = f"{message} (parameter={param})" if param else message
-    error = _Raw(f"VLLMValidationError({message!r})")
-    text = _entry_text(
-        "value_error", ("body",), f"Value error, {shown}", f"<dict of {data_size} items>", {"error": error}
-    )
-    return _report(text, param=param or "body")
+def invalid_value(message: str, sent: msgspec.Struct, *, param: str) -> RefusalError:
+    """Return the 400 for a record whose fields contradict each other."""
+    context: dict[str, object] = {"error": _Raw(f"VLLMValidationError({message!r})")}
+    shown = f"Value error, {message} (parameter={param})"
+    return _report(_entry_text("value_error", ("body",), shown, _size(sent), context), param=param)
+
+
+def missing_field(name: str, sent: msgspec.Struct) -> RefusalError:
+    """Return the 400 for a field that `sent` cannot do without."""
+    where = ("body", name)
+    return _report(_entry_text("missing", where, "Field required", _size(sent), None), param=".".join(where))
+
+
+def _size(sent: msgspec.Struct) -> str:
+    given = sum(getattr(sent, field.name) != field.default for field in msgspec.structs.fields(sent))
+    return f"<dict of {given} items>"
 
 
 class _Raw:

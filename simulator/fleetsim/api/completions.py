@@ -6,12 +6,10 @@ index `p * n + i`, a unary answer comes when all are done, and one prompt that c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import msgspec
 
 from fleetsim.api.bodies import invalid_value, reader
+from fleetsim.api.prompts import Given, Prompt, as_list, look_at
 from fleetsim.api.refusals import bad_parameter
 from fleetsim.api.sampling import Sampling, check_sampling, check_stream_options
 from fleetsim.api.served import Served, Server, now
@@ -49,16 +47,9 @@ _END = b',"kv_transfer_params":null}\n\n'
 class CompletionRequest(Sampling, kw_only=True):
     """The body of a request."""
 
-    prompt: str | list[str | int | list[int]] | None = None
+    prompt: Given | None = None
     echo: bool = False
     suffix: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    text: str
-    tokens: int
-    limit: int
 
 
 _read = reader(CompletionRequest)
@@ -74,11 +65,12 @@ async def create_completion(server: Server, request: ApiRequest) -> Reply:
     if asked.suffix is not None:
         raise bad_parameter("suffix is not currently supported")
     output = _DEFAULT_OUTPUT if asked.max_tokens is None else asked.max_tokens
-    prompts = [_prompt(served, prompt, output) for prompt in given]
-    only_echo = asked.echo and output == 0
-    check_sampling(asked, 1 if only_echo else min(prompt.limit for prompt in prompts))
+    prompts = [look_at(served, prompt) for prompt in given]
+    for prompt in prompts:
+        served.room(prompt.tokens, output, exact=prompt.exact)
+    check_sampling(asked, 1 if asked.echo and output == 0 else output)
     sequences = range(asked.sequences())
-    wordings = [_word(server, asked, prompt, number) for prompt in prompts for number in sequences]
+    wordings = [_word(server, asked, prompt, number, output) for prompt in prompts for number in sequences]
     tokens = [prompt.tokens for prompt in prompts for _ in sequences]
     generation = server.engine.generate([Job(tokens[index], wording.count) for index, wording in enumerate(wordings)])
     answer_id = msgspec.json.encode("cmpl-" + server.request_id(request, asked.request_id))
@@ -90,42 +82,26 @@ async def create_completion(server: Server, request: ApiRequest) -> Reply:
 
 
 def _prompts(asked: CompletionRequest) -> list[str | list[int]]:
-    """Sort out the four forms a prompt may have: text, texts, token ids, lists of token ids."""
-    prompt = asked.prompt
-    if not prompt:
-        raise _refused(asked, "Either prompt or prompt_embeds must be provided and non-empty.")
-    if isinstance(prompt, str):
-        return [prompt]
-    ids = [number for number in prompt if isinstance(number, int)]
-    if len(ids) == len(prompt):
-        return [ids]
-    if ids:
-        raise _refused(asked, "prompt must be a string, a list of strings, a list of tokens or lists of tokens.")
-    if len(prompt) > _MOST_PROMPTS:
-        raise _refused(
-            asked,
-            f"prompt list length {len(prompt)} exceeds the maximum allowed count of {_MOST_PROMPTS}. "
-            "To increase this limit, set the VLLM_MAX_COMPLETION_PROMPTS environment variable.",
+    if not asked.prompt:
+        message = "Either prompt or prompt_embeds must be provided and non-empty."
+        raise invalid_value(message, asked, param="prompt")
+    try:
+        prompts = as_list(asked.prompt)
+    except ValueError as error:
+        raise invalid_value(f"prompt: {error}", asked, param="prompt") from error
+    if len(prompts) > _MOST_PROMPTS:
+        message = (
+            f"prompt list length {len(prompts)} exceeds the maximum allowed count of {_MOST_PROMPTS}. "
+            "To increase this limit, set the VLLM_MAX_COMPLETION_PROMPTS environment variable."
         )
-    return [item for item in prompt if not isinstance(item, int)]
+        raise invalid_value(message, asked, param="prompt")
+    return prompts
 
 
-def _refused(asked: CompletionRequest, message: str) -> Exception:
-    fields = sum(value is not None for value in msgspec.structs.astuple(asked))
-    return invalid_value(message, fields, param="prompt")
-
-
-def _prompt(served: Served, given: str | Sequence[int], output: int) -> _Prompt:
-    exact = not isinstance(given, str)
-    text = given if isinstance(given, str) else served.decode(given)
-    tokens = len(given) if exact else served.tokenizer.count(text)
-    return _Prompt(text, tokens, served.room(tokens, output, exact=exact))
-
-
-def _word(server: Server, asked: CompletionRequest, prompt: _Prompt, number: int) -> Wording:
-    if prompt.limit == 0:
+def _word(server: Server, asked: CompletionRequest, prompt: Prompt, number: int, output: int) -> Wording:
+    if not output:
         return echo_only(server, prompt.text)
-    return word(server, asked, prompt.text, number, prompt.limit, echo=asked.echo)
+    return word(server, asked, prompt.text, number, output, echo=asked.echo)
 
 
 def _body(served: Served, answer_id: bytes, prompt_tokens: int, wordings: list[Wording]) -> bytes:

@@ -84,9 +84,8 @@ def check_sampling(asked: Sampling, limit: int) -> None:
 def check_stream_options(asked: Sampling) -> None:
     """Raise RefusalError for stream options on a request that is not streamed."""
     if asked.stream_options is not None and not asked.stream:
-        fields = sum(value is not None for value in msgspec.structs.astuple(asked))
         message = "Stream options can only be defined when `stream=True`."
-        raise invalid_value(message, fields, param="stream_options")
+        raise invalid_value(message, asked, param="stream_options")
 
 
 def _check_simulated(asked: Sampling) -> None:
