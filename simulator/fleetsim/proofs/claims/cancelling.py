@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetsim.fleet import Fleet
+from fleetsim.profile import Profile
 from fleetsim.proofs.claim import (
     Claim,
     Stage,
@@ -24,7 +25,8 @@ from fleetsim.proofs.peers import deaf_peer, silent_peer
 __all__ = ["CANCEL_PHASES", "PHASES"]
 
 SLOTS = 3
-COMPANION, SUBJECT, DEAF, SILENT = range(4)
+COMPANION, SUBJECT, SLOW, DEAF, SILENT = range(5)
+SLOW_TOKENS = Profile(itl=3600.0)
 LARGE = 30_000_000  # characters, more than all socket buffers on the way will hold
 
 
@@ -36,6 +38,7 @@ class Scene:
     pool: Pool
     companions: Fleet
     subjects: Fleet
+    slow: Fleet
     attempts: int = 0
     requests: int = 0
 
@@ -43,9 +46,13 @@ class Scene:
         """The victim has begun to connect."""
         return self.stage.witness.attempts > self.attempts
 
+    def received(self) -> int:
+        """Requests at the servers that a victim may be sent to."""
+        return self.subjects.ledger.requests + self.slow.ledger.requests
+
     def arrived(self) -> bool:
         """The victim's request is at its server."""
-        return self.subjects.ledger.requests > self.requests
+        return self.received() > self.requests
 
     def unmoved(self) -> bool:
         """The victim has caused nothing that could be seen."""
@@ -70,17 +77,17 @@ PHASES = (
     Phase("sending", lambda pool: pool.request(DEAF, "x" * LARGE), Scene.dialled),
     Phase("awaiting the head", lambda pool: pool.request(SUBJECT, "head"), Scene.arrived, held=True),
     Phase("reading", lambda pool: pool.request(SUBJECT, "reading"), Scene.arrived, ending="never"),
-    Phase("streaming", lambda pool: pool.stream(SUBJECT, "streaming"), Scene.arrived, ending="never"),
+    Phase("streaming", lambda pool: pool.stream(SLOW, "streaming"), Scene.arrived),
 )
 
 
 async def cancel_phases(stage: Stage) -> None:
     """A victim is cancelled in each phase while a companion's request is in flight."""
-    async with stage.fleet(1) as companions, stage.fleet(1) as subjects:
+    async with stage.fleet(1) as companions, stage.fleet(1) as subjects, stage.fleet(1, profile=SLOW_TOKENS) as slow:
         with deaf_peer() as deaf, silent_peer() as silent:
-            endpoints = [*endpoints_of(companions), *endpoints_of(subjects), deaf, silent]
+            endpoints = [*endpoints_of(companions), *endpoints_of(subjects), *endpoints_of(slow), deaf, silent]
             async with stage.pool(endpoints, concurrency=SLOTS) as pool:
-                scene = Scene(stage, pool, companions, subjects)
+                scene = Scene(stage, pool, companions, subjects, slow)
                 for phase in PHASES:
                     await _play(scene, phase)
                 stage.evidence.client = f"{figure(in_flight=pool.counts().in_flight, waiting=pool.counts().waiting)}"
@@ -105,11 +112,11 @@ async def _play(scene: Scene, phase: Phase) -> None:
 async def _cancel_victim(scene: Scene, phase: Phase) -> None:
     stage, witness = scene.stage, scene.stage.witness
     evidence = stage.evidence
-    scene.attempts, scene.requests = witness.attempts, scene.subjects.ledger.requests
+    scene.attempts, scene.requests = witness.attempts, scene.received()
     sockets = witness.open_now
     victim = stage.start(phase.work(scene.pool))
     reached = await stage.until(lambda: phase.reached(scene))
-    await settled(lambda: (witness.attempts, scene.subjects.ledger.requests))
+    await settled(lambda: (witness.attempts, scene.received()))
     evidence.check(
         reached and phase.reached(scene) and not victim.done(), f"{phase.name}: the victim did not stay there"
     )

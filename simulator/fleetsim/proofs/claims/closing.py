@@ -33,7 +33,7 @@ async def clean_close(stage: Stage) -> None:
         evidence.fleet = figure(opened=fleet.ledger.opened, open=fleet.ledger.open_now)
     complaints = stage.complaints.collect()
     evidence.client += f", {sockets} sockets, {len(complaints)} warnings"
-    evidence.check(not complaints, f"{len(complaints)} warnings: {complaints[:2]}")
+    evidence.check(not complaints, f"{len(complaints)} warnings: {brief(complaints)}")
 
 
 async def _close_in_full_swing(stage: Stage, fleet: Fleet, deaf: Endpoint) -> None:
@@ -48,8 +48,17 @@ async def _close_in_full_swing(stage: Stage, fleet: Fleet, deaf: Endpoint) -> No
         stage.launch(*[pool.request(n % 3, f"held or queued {n}") for n in range(2 * SLOTS)])
         await stage.until(lambda: fleet.ledger.in_flight >= SLOTS - 1)
         await settled(lambda: fleet.ledger.in_flight)
-        await asyncio.gather(pool.close(), pool.close())
+        await _close_twice_at_once(stage, pool)
     stage.evidence.client = figure(open=pool.counts().open)
+
+
+async def _close_twice_at_once(stage: Stage, pool: Pool) -> None:
+    closing = [asyncio.create_task(pool.close()) for _ in range(2)]
+    _, pending = await asyncio.wait(closing, timeout=stage.patience)
+    stage.evidence.check(not pending, f"close had not returned after {stage.patience:g} s")
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*closing)
 
 
 async def refusal(stage: Stage) -> None:
@@ -67,7 +76,14 @@ async def refusal(stage: Stage) -> None:
         evidence.check(refused == asked, f"{asked - refused} of {asked} calls on a closed pool were not refused")
         evidence.check(quiet, f"the dropped pool left {fleet.ledger.open_now} connections open")
         for when, said in (("in its running loop", here), ("after its loop was closed", later)):
-            evidence.check(len(said) == 1, f"a pool dropped open {when} warned {len(said)} times, not once: {said}")
+            evidence.check(
+                len(said) == 1, f"a pool dropped open {when} warned {len(said)} times, not once: {brief(said)}"
+            )
+
+
+def brief(complaints: Sequence[str]) -> str:
+    """The first words of each complaint."""
+    return "; ".join(text.splitlines()[0][:50] for text in complaints)
 
 
 async def _ask_closed(stage: Stage, fleet: Fleet) -> tuple[int, int]:

@@ -19,11 +19,10 @@ SHORT_PATIENCE = 2.5  # seconds, for the ending that only a time limit can end
 
 async def eager_eof(stage: Stage) -> None:
     """Streams are left after their first chunk: whole ones must free the connection, unfinished ones must lose it."""
-    async with stage.fleet(1) as fleet, stage.pool(endpoints_of(fleet)) as pool:
+    async with stage.fleet(1) as fleet, stage.pool(endpoints_of(fleet), timeout=stage.patience) as pool:
         evidence, ledger = stage.evidence, fleet.ledger
         fleet[0].ending = "eager"
-        for n in range(ROUNDS):
-            check_all_ok(evidence, [await pool.stream(0, f"left {n}", leave_after=1)])
+        check_all_ok(evidence, [await pool.stream(0, f"left {n}", leave_after=1) for n in range(ROUNDS)])
         await settled(lambda: (ledger.opened, ledger.closed))
         opened = ledger.opened
         evidence.check(opened == 1, f"{ROUNDS} eager answers, left unread, used {opened} connections, not 1")

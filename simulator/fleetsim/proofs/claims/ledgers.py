@@ -67,7 +67,8 @@ def _show(evidence: Evidence, fleet: Fleet, pool: Pool) -> None:
 
 async def _mixed_run(stage: Stage, fleet: Fleet, pool: Pool) -> None:
     kinds = iter(stage.rng.choices(("request", "stream", "leave"), weights=(70, 25, 5), k=REQUESTS))
-    agents = [stage.rng.randrange(STUCK) for _ in range(REQUESTS)]
+    popular = [10 if agent < len(ENDINGS) else 1 for agent in range(STUCK)]
+    agents = stage.rng.choices(range(STUCK), weights=popular, k=REQUESTS)
     work = iter(list(enumerate(zip(kinds, agents, strict=True))))
     workers = [asyncio.create_task(_worker(pool, work)) for _ in range(WORKERS)]
     stage.tasks += workers

@@ -28,7 +28,7 @@ async def one_connection(stage: Stage) -> None:
 
 async def exactly_n(stage: Stage) -> None:
     """One held wave of N shows how many connections N need; the waves after it must not add any."""
-    async with stage.fleet(1) as fleet, stage.pool(endpoints_of(fleet)) as pool:
+    async with stage.fleet(1) as fleet, stage.pool(endpoints_of(fleet), concurrency=CONCURRENT) as pool:
         ledger, evidence = fleet.ledger, stage.evidence
         with fleet.hold():
             first = [stage.start(pool.request(0, f"first {n}")) for n in range(CONCURRENT)]
