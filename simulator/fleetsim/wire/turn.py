@@ -70,7 +70,7 @@ class Turn:
             pipe,
             self._reply,
             head_only=message.method == "HEAD",
-            closing=message.should_close or message.version < HttpVersion11 or message.upgrade,
+            closing=message.should_close or message.version < HttpVersion11 or _leaves_http(message),
         )
 
     async def run(self) -> Conclusion:
@@ -145,6 +145,13 @@ class Turn:
         if out.conclusion is Conclusion.KEEP and (out.closing or out.dies or self._settings.draining):
             return Conclusion.FIN
         return out.conclusion
+
+
+def _leaves_http(message: RawRequestMessage) -> bool:
+    # After these aiohttp parses no more HTTP on the connection. We answer as to any other request, and close.
+    return message.upgrade and (
+        message.method == "CONNECT" or message.headers.get("Upgrade", "").lower() in ("websocket", "tcp")
+    )
 
 
 def _target(message: RawRequestMessage) -> tuple[str, str]:
