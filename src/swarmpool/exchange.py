@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from aiohttp.payload import BytesIOPayload, BytesPayload, Payload
 
 from swarmpool.connector import Usage, current_usage
 from swarmpool.failures import WIRE_ERRORS, failure_of
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "Outcome", "WireFailure"]
 
-_JSON = {"content-type": "application/json"}
+_LARGE = 2**20  # bytes; aiohttp warns of larger ones that are written in one go
 
 
 class WireFailure(Exception):
@@ -141,8 +144,8 @@ class Exchange:
             self.response = response = await self._session.request(
                 method,
                 self.agent.url(path),
-                data=body,
-                headers=headers or (_JSON if body is not None else None),
+                data=None if body is None else _payload(body),
+                headers=headers,
                 allow_redirects=False,
             )
         finally:
@@ -194,3 +197,10 @@ class Exchange:
         if self.response is not None and self.response.connection is not None:
             self.response.close()
         self._owner.ended(self)
+
+
+def _payload(body: bytes) -> Payload:
+    """A JSON body; a large one goes out in pieces, so that it does not hold up the loop."""
+    if len(body) < _LARGE:
+        return BytesPayload(body, content_type="application/json")
+    return BytesIOPayload(BytesIO(body), content_type="application/json")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Stream", "StreamPlan"]
 
 _DRAIN_SECONDS = 1.0
-_EVENTS = {"content-type": "application/json", "accept": "text/event-stream"}
+_EVENTS = {"accept": "text/event-stream"}
 
 # An answer that is whole is not spoilt by what its connection does afterwards; by these it is.
 _SPOILS = frozenset({FailureKind.ABANDONED, FailureKind.SHAPE, FailureKind.STATUS, FailureKind.STREAM_ERROR})

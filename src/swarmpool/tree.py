@@ -98,9 +98,10 @@ class Tree:
         Raises what `Limiter.acquire` does, and `PoolClosed` if the tree began to close while a slot was on its way.
         """
         session = self.open()
-        queued = await self.limiter.acquire(agent.key)
+        limiter = self.limiter
+        queued = 0.0 if limiter.acquire_nowait(agent.key) else await limiter.acquire(agent.key)
         if self.state is not State.OPEN:
-            self.limiter.release(agent.key)
+            limiter.release(agent.key)
             self.check_open()
         assert self._loop is not None
         exchange = Exchange(self, session, agent, queue_seconds=queued, timeout=timeout, loop=self._loop)

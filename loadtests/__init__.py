@@ -1,0 +1,1 @@
+"""Load tests and benchmarks. Never imported by the product or its tests."""

@@ -1,0 +1,49 @@
+"""`python -m loadtests.bench [NAME ...] [--json FILE]`: run the benchmarks and print what came out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+
+from loadtests.bench.fleet_cost import fleet_cost
+from loadtests.bench.limiter_cost import limiter_cost
+from loadtests.bench.measure import Figure
+from loadtests.bench.pool_overhead import pool_overhead
+from loadtests.bench.start_up import start_up
+
+_BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
+    "pool": lambda: asyncio.run(pool_overhead()),
+    "limiter": limiter_cost,
+    "start": start_up,
+    "fleet": lambda: asyncio.run(fleet_cost()),
+}
+
+
+def main() -> None:
+    """Run what was asked for; nothing here fails: figures are for people to judge."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(_BENCHMARKS)} (default: all)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(_BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(_BENCHMARKS)}")
+    print(f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, {platform.machine()}")
+    figures: list[Figure] = []
+    for name in arguments.names or _BENCHMARKS:
+        for figure in _BENCHMARKS[name]():
+            figures.append(figure)
+            mark = "met " if figure.met else "MISSED"
+            print(f"{mark:7}{figure.name}: {figure.value:.3f} {figure.unit} (goal {figure.goal}; {figure.detail})")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([figure.as_dict() for figure in figures], indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
