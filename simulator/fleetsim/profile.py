@@ -177,12 +177,20 @@ def _build(settings: Mapping[str, Any], base: Profile, *, where: Mapping[str, in
 def _converted(key: str, written: Any) -> Any:
     if key not in Profile.__struct_fields__:
         raise ProfileError(_unknown(key))
-    if key not in _DURATIONS or written is None:
+    if written is None:
         return written
     try:
-        return parse_duration(written)
+        if key == "ending" and isinstance(written, str):
+            _check_ending(written)
+        return parse_duration(written) if key in _DURATIONS else written
     except ValueError as error:
         raise ProfileError(f"{key}: {error}") from error
+
+
+def _check_ending(written: str) -> None:
+    from fleetsim.wire.endings import parse_ending  # noqa: PLC0415 (the wire is not needed to describe a server)
+
+    parse_ending(written)
 
 
 def _unknown(key: object) -> str:

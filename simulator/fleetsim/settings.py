@@ -1,0 +1,68 @@
+"""Settings of a profile as options of a command: checked one by one, by the profile's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fleetsim.profile import Profile, ProfileError
+
+__all__ = ["Jitter", "Setting", "whole_number"]
+
+# Generic for type checkers since click 8.4, and not at run time in the oldest click allowed.
+ParamType = click.ParamType[Any] if TYPE_CHECKING else click.ParamType
+
+
+class Setting(ParamType):
+    """An option for the profile's `key`; `read` turns its text into what the profile takes."""
+
+    def __init__(self, key: str, metavar: str, read: Callable[[str], Any] = str) -> None:
+        self.name = metavar
+        self._key = key
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value for `Profile.parse`. Fails with the profile's words."""
+        read = self._read(value) if isinstance(value, str) else value
+        try:
+            Profile.parse({self._key: read})
+        except ProfileError as error:
+            self.fail(str(error).removeprefix(f"{self._key}: "), param, ctx)
+        return read
+
+
+class Jitter(ParamType):
+    """`none`, `normal`, `lognormal`, or one of them with its spread, as in `normal:20%` or `normal:0.2`."""
+
+    name = "KIND[:SPREAD]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        """Return the settings for `Profile.parse`. Fails with the profile's words."""
+        if isinstance(value, dict):
+            return value
+        kind, colon, spread = value.partition(":")
+        settings: dict[str, Any] = {"jitter": kind}
+        if colon:
+            settings["spread"] = _fraction(spread)
+        try:
+            Profile.parse(settings)
+        except ProfileError as error:
+            self.fail(str(error).removeprefix("jitter: "), param, ctx)
+        return settings
+
+
+def whole_number(text: str) -> int | str:
+    """Return `text` as a number where it is one, else as it is, for the profile to refuse."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _fraction(text: str) -> float | str:
+    try:
+        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        return text

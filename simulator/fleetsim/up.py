@@ -1,0 +1,157 @@
+"""`fleetsim up`: a fleet for whatever client is at hand, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from fleetsim.fleet import Fleet
+from fleetsim.profile import Profile
+from fleetsim.settings import Jitter, Setting, whole_number
+from fleetsim.units import format_duration
+
+__all__ = ["up"]
+
+_MOST_LISTED = 8
+
+
+def _never(text: str) -> str | None:
+    return None if text == "never" else text
+
+
+@click.command()
+@click.argument("size", type=click.IntRange(min=1))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--base-port", type=int, metavar="PORT", help="First port, the others count on. [free ports]")
+@click.option("--hostfile", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it here.")
+@click.option("--profile", type=click.Path(dir_okay=False), metavar="FILE", help="YAML with these settings, and more.")
+@click.option("--model", type=Setting("model", "NAME"), help="Served model. [sim]")
+@click.option("--ttft", type=Setting("ttft", "TIME"), help="Time to first token. [0]")
+@click.option("--itl", type=Setting("itl", "TIME"), help="Time between tokens. [0]")
+@click.option("--jitter", type=Jitter(), help="none, normal, lognormal; normal:20%.")
+@click.option("--prefill-per-token", type=Setting("prefill_per_token", "TIME"), help="More ttft per prompt token.")
+@click.option("--output-tokens", type=Setting("output_tokens", "N", whole_number), help="Length of an answer. [64]")
+@click.option("--keepalive-timeout", type=Setting("keepalive_timeout", "TIME", _never), help="Or never. [5s]")
+@click.option("--ending", type=Setting("ending", "ENDING"), help="How responses end, e.g. 'delayed;seconds=1s'.")
+@click.option("--seed", type=int, metavar="N", help="Chooses words and jitter. [0]")
+def up(
+    size: int,
+    host: str,
+    base_port: int | None,
+    hostfile: Path | None,
+    profile: str | None,
+    jitter: dict[str, Any] | None,
+    **settings: Any,
+) -> None:
+    """Run SIZE fake vLLM servers until Ctrl-C.
+
+    Example: fleetsim up 8 --ttft 80ms --itl 10ms --jitter normal:20%
+    """
+    ctx = click.get_current_context()
+    given = {key: value for key, value in settings.items() if _is_given(ctx, key)} | (jitter or {})
+    base = Profile() if profile is None else Profile.load(profile)
+    described = Profile.parse(given, base=base)
+    try:
+        fleet = Fleet(size, profile=described, host=host, base_port=base_port)
+    except ValueError as error:
+        raise click.UsageError(str(error), ctx) from error
+    asyncio.run(_serve(fleet, hostfile))
+
+
+def _is_given(ctx: click.Context, key: str) -> bool:
+    return ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT
+
+
+async def _serve(fleet: Fleet, hostfile: Path | None) -> None:
+    async with _told_to_stop() as stop:
+        started = time.perf_counter()
+        async with fleet:
+            took = time.perf_counter() - started
+            with _written(fleet, hostfile) as path:
+                _announce(fleet, path, took)
+                await stop.wait()
+    _print(
+        f"stopped after {_counted(fleet.ledger.requests, 'request')} on {_counted(fleet.ledger.opened, 'connection')}"
+    )
+
+
+@contextlib.asynccontextmanager
+async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _written(fleet: Fleet, hostfile: Path | None) -> Iterator[Path]:
+    """Write the hostfile where it was asked for, to stay, or else where it goes with the fleet."""
+    with contextlib.ExitStack() as stack:
+        if hostfile is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fleetsim-"))
+            hostfile = Path(folder, "hosts.tsv")
+        try:
+            fleet.hostfile(hostfile)
+        except OSError as error:
+            raise click.UsageError(f"--hostfile: {hostfile} cannot be written: {error.strerror}") from error
+        yield hostfile
+
+
+def _announce(fleet: Fleet, hostfile: Path, took: float) -> None:
+    key = "sim" if fleet.profile.api_key is None else "(the profile's api_key)"
+    body = '{"stream": true, "messages": [{"role": "user", "content": "hi"}]}'
+    lines = [
+        f"{_counted(len(fleet), 'fake vLLM server')} ready in {took * 1000:.0f} ms   {_described(fleet.profile)}",
+        *(f"  {url}" for url in _listed(fleet.base_urls)),
+        f"hostfile  {hostfile}",
+        f"export OPENAI_BASE_URL={fleet.base_urls[0]} OPENAI_API_KEY={key}",
+        f"try  curl -N {fleet.base_urls[0]}/chat/completions {_headers(fleet.profile)}-d '{body}'",
+        "Ctrl-C stops them.",
+    ]
+    _print("\n".join(lines))
+
+
+def _described(profile: Profile) -> str:
+    idle = profile.keepalive_timeout
+    facts = [
+        f"model={profile.model}",
+        f"ttft={format_duration(profile.ttft)}",
+        f"itl={format_duration(profile.itl)}",
+        f"keep-alive={'never ends' if idle is None else format_duration(idle)}",
+        f"seed={profile.seed}",
+    ]
+    return "  ".join([*facts, f"ending={profile.ending}"] if profile.ending else facts)
+
+
+def _listed(urls: tuple[str, ...]) -> list[str]:
+    if len(urls) <= _MOST_LISTED:
+        return list(urls)
+    return [*urls[: _MOST_LISTED - 2], f"... {len(urls) - _MOST_LISTED + 1} more, all in the hostfile", urls[-1]]
+
+
+def _headers(profile: Profile) -> str:
+    json = "-H 'Content-Type: application/json' "
+    return json if profile.api_key is None else json + '-H "Authorization: Bearer $OPENAI_API_KEY" '
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def _print(text: str) -> None:
+    Console(highlight=False, markup=False, soft_wrap=True).print(text)
