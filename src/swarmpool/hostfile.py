@@ -23,7 +23,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, TextIO
@@ -37,12 +36,13 @@ MOST_HOSTS_IN_A_RANGE: Final = 100_000
 SCHEME_PORTS: Final = {"http": 80, "https": 443}
 JSON_KEYS: Final = {"host", "port", "tags", "scheme", "url"}
 
-# A list of text, objects, pairs or nothing; an IPv6 address in brackets looks like none of them.
-_JSON_LIST = re.compile(r'\s*\[\s*["{\[\]]')
-_COMMENT = re.compile(r"(?:^|\s)#.*")
-_RANGES = re.compile(r"\[([0-9,\-]+)\]")
-_URL = re.compile(r"(https?)://(\[[^\]]+\]|[^:/\[\]]+)(?::([^/]*))?(?:/v1)?/?")
-_COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
+# Compiled when first used: that takes longer than importing all the rest of this file.
+# A JSON list holds text, objects, pairs or nothing; an IPv6 address in brackets looks like none of them.
+_JSON_LIST: Final = r'\s*\[\s*["{\[\]]'
+_COMMENT: Final = r"(?:^|\s)#.*"
+_RANGES: Final = r"\[([0-9,\-]+)\]"
+_URL: Final = r"(https?)://(\[[^\]]+\]|[^:/\[\]]+)(?::([^/]*))?(?:/v1)?/?"
+_COMMA_OUTSIDE_BRACKETS: Final = r",(?![^\[]*\])"
 
 Hostfile = str | os.PathLike[str] | TextIO
 
@@ -54,7 +54,7 @@ def parse_hostfile(hostfile: Hostfile) -> list[AgentEndpoint]:
     names the file, the line (or the item of a JSON list), the value found and what was expected.
     """
     name, text = _read(hostfile)
-    agents = _parse_json(name, text) if _JSON_LIST.match(text) else _parse_lines(name, text)
+    agents = _parse_json(name, text) if re.match(_JSON_LIST, text) else _parse_lines(name, text)
     endpoints = _without_repetitions(agents)
     if not endpoints:
         raise HostfileError(f"{name} names no host: expected one per line, as in 'node7' or 'node7<TAB>8000'")
@@ -111,7 +111,7 @@ def _parse_lines(name: str, text: str) -> Iterator[Agent]:
 
 
 def _parse_line(line: str) -> Iterator[AgentEndpoint]:
-    line = _COMMENT.sub("", line)
+    line = re.sub(_COMMENT, "", line)
     fields = [field.strip() for field in line.split("\t")] if "\t" in line.strip() else line.split()
     if not any(fields):
         return
@@ -151,7 +151,7 @@ def _parse_addresses(text: str) -> Iterator[Address]:
     if "://" in text:
         yield _parse_url(text)
         return
-    for part in _COMMA_OUTSIDE_BRACKETS.split(text):
+    for part in re.split(_COMMA_OUTSIDE_BRACKETS, text):
         for address in _spread(part):
             yield _parse_address(address)
 
@@ -159,7 +159,7 @@ def _parse_addresses(text: str) -> Iterator[Address]:
 def _parse_url(text: str) -> Address:
     if "@" in text:
         raise ValueError("a URL in a hostfile must not carry a user or a password")
-    match = _URL.fullmatch(text)
+    match = re.fullmatch(_URL, text)
     if not match:
         raise ValueError(f"a URL must look like http://host:port or https://host:port, got {text!r}")
     scheme, host, port = match.groups()
@@ -182,7 +182,7 @@ def _parse_address(text: str) -> Address:
 
 def _spread(text: str) -> list[str]:
     """Every host that a Slurm range stands for: "n[1-2]a[0-1]" gives n1a0, n1a1, n2a0 and n2a1."""
-    before, *pieces = _RANGES.split(text)
+    before, *pieces = re.split(_RANGES, text)
     hosts = [before]
     for ranges, after in zip(pieces[::2], pieces[1::2], strict=True):
         numbers = [number for one in ranges.split(",") for number in _count(one, text)]
@@ -271,7 +271,7 @@ def _reads_back(line: str, endpoint: AgentEndpoint) -> bool:
 
 
 def _replace(path: str, text: str) -> None:
-    unfinished = f"{path}.{secrets.token_hex(4)}.unfinished"
+    unfinished = f"{path}.{os.urandom(4).hex()}.unfinished"
     try:
         try:
             _create(unfinished, text)
