@@ -11,6 +11,7 @@ from fleetsim.proofs.client import Outcome, Pool
 __all__ = ["EAGER_EOF", "EVERY_ENDING"]
 
 ROUNDS = 20
+ROUNDS_WITHHELD = 2
 WITHHELD = ("delayed;seconds=200ms", "never", "truncated", "reset")
 SLOTS = 2
 PATIENCE = 30.0  # seconds
@@ -37,7 +38,7 @@ async def eager_eof(stage: Stage) -> None:
 async def _strangers_bytes(fleet: Any, pool: Pool, ending: str) -> int:
     """How many requests, each right after a body left unread, did not get their own answer."""
     wrong = 0
-    for n in range(5):
+    for n in range(ROUNDS_WITHHELD):
         prompt = f"whose answer is this, {ending} {n}?"
         fleet[0].ending = "eager"
         right = await pool.request(0, prompt)
