@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from _pytest.mark import ParameterSet
 from broken_clients import BROKEN, Broken
 
 from fleetsim.proofs.claim import Claim
@@ -14,16 +15,22 @@ from swarmpool.proving import client as swarmpool
 
 LITTLE_PATIENCE = 0.5  # seconds; a broken client would use up any amount
 BY_NAME = {claim.name: claim for claim in CLAIMS}
+SLOW = {"keepalive-race"}  # it waits for real servers' real timers
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def marked(case: object, *names: str) -> ParameterSet:
+    """`case` as a parameter with a readable id."""
+    return pytest.param(case, id="-".join(names), marks=[pytest.mark.slow] if names[0] in SLOW else [])
+
+
+@pytest.mark.parametrize("claim", [marked(claim, claim.name) for claim in CLAIMS])
 def test_swarmpool_holds(claim: Claim) -> None:
     result = run_claim(swarmpool, claim, seed=1)
     assert result.verdict == "holds", result.why
 
 
 @pytest.mark.leaks
-@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.claim}-{broken.client.name}")
+@pytest.mark.parametrize("broken", [marked(each, each.claim, each.client.name) for each in BROKEN])
 def test_a_broken_client_fails_for_the_right_reason(broken: Broken) -> None:
     result = run_claim(broken.client, BY_NAME[broken.claim], seed=1, patience=LITTLE_PATIENCE)
     assert result.verdict == "fails"

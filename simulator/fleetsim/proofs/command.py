@@ -44,7 +44,7 @@ def prove(names: tuple[str, ...], only: tuple[str, ...], listing: bool, seed: in
     if report is not None:
         report.write_text(as_json(seed, runs), encoding="utf-8")
     if failed(runs):
-        raise SystemExit(1)
+        click.get_current_context().exit(1)
 
 
 def prove_client(console: Console, client: Client, claims: Sequence[Claim], seed: int) -> Run:

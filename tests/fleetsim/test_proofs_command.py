@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from fleetsim.proofs.claims import CLAIMS
+from fleetsim.proofs.command import prove
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(prove, arguments)
+
+
+def test_claims_that_hold_exit_with_0_and_a_summary() -> None:
+    result = run("--client", "aiohttp", "--only", "one-connection")
+    assert result.exit_code == 0, result.output
+    assert "aiohttp: 1 of 1 claims hold in" in result.output
+
+
+def test_swarmpool_is_the_client_unless_another_is_named() -> None:
+    result = run("--only", "one-connection")
+    assert result.exit_code == 0, result.output
+    assert "swarmpool: 1 of 1 claims hold in" in result.output
+
+
+def test_a_claim_that_fails_exits_with_1_and_its_reason() -> None:
+    result = run("--client", "aiohttp", "--only", "concurrency")
+    assert result.exit_code == 1
+    assert "why: concurrency 8: 32 requests were in flight at once" in result.output
+
+
+def test_clients_are_proved_one_after_the_other_and_reported_together(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    arguments = ["--only", "one-connection,exactly-n", "--seed", "4711", "--json", str(report)]
+    assert run("--client", "aiohttp", "--client", "swarmpool", *arguments).exit_code == 0
+    told = json.loads(report.read_text())
+    assert told["seed"] == 4711
+    assert [each["client"] for each in told["runs"]] == ["aiohttp", "swarmpool"]
+    assert [claim["name"] for claim in told["runs"][0]["claims"]] == ["one-connection", "exactly-n"]
+
+
+def test_the_list_names_every_claim_and_client_and_runs_none() -> None:
+    result = run("--list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.output.splitlines()] == [*[claim.name for claim in CLAIMS], "clients:"]
+    assert "aiohttp" in result.output.splitlines()[-1]
+
+
+def test_an_unknown_claim_is_one_line_and_2() -> None:
+    result = run("--only", "one-conection")
+    assert result.exit_code == 2
+    assert "no claim 'one-conection': expected one of one-connection, exactly-n" in result.output
+
+
+def test_an_unknown_client_is_one_line_and_2() -> None:
+    result = run("--client", "nobody")
+    assert result.exit_code == 2
+    assert "no client 'nobody': expected one of aiohttp" in result.output
+
+
+def test_a_report_that_cannot_be_written_is_found_before_anything_runs(tmp_path: Path) -> None:
+    result = run("--json", str(tmp_path / "no" / "such" / "folder"))
+    assert result.exit_code == 2
+    assert "No such file or directory" in result.output
+    assert "one-connection" not in result.output
+
+
+def test_help_fits_one_screen_and_has_an_example() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) <= 24
+    assert "fleetsim prove --client swarmpool" in result.output
