@@ -118,13 +118,15 @@ class Admission:
         return True
 
     def release(self, agent: Hashable) -> None:
-        """Give a slot back and hand it to the first ticket that it can serve."""
-        self.in_use -= 1
+        """Give a slot back and hand it to the first ticket that it can serve.
+
+        A release of what nobody holds raises RuntimeError and changes nothing.
+        """
+        if self.in_use == 0:
+            raise RuntimeError("a slot was released that nobody holds")
         if self.capacity_per_agent is not None and agent is not None:
-            line = self._lines[agent]
-            line.in_use -= 1
-            self._offer(agent, line)
-            self._forget_if_unused(agent, line)
+            self._give_back(agent)
+        self.in_use -= 1
         self.settle()
 
     def settle(self) -> None:
@@ -160,6 +162,14 @@ class Admission:
                 line.in_use += 1
         self._offer(key, line)
         self._forget_if_unused(key, line)
+
+    def _give_back(self, agent: Hashable) -> None:
+        line = self._lines.get(agent)
+        if line is None or line.in_use == 0:
+            raise RuntimeError(f"a slot was released that nobody holds for {agent}")
+        line.in_use -= 1
+        self._offer(agent, line)
+        self._forget_if_unused(agent, line)
 
     def _take(self) -> None:
         self.in_use += 1
