@@ -14,12 +14,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (default: the process's own) and return its exit code; 2 is bad input."""
     try:
         from fleetsim.cli import run  # noqa: PLC0415 (it needs the extra, and this module must not)
+
+        return run(arguments)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        print(f"fleetsim needs {error.name}: pip install 'swarmpool[fleet]'", file=sys.stderr)
+        print(f"fleetsim needs {missing}: pip install 'swarmpool[fleet]'", file=sys.stderr)
         return 2
-    return run(arguments)
 
 
 if __name__ == "__main__":

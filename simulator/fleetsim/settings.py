@@ -11,8 +11,11 @@ from fleetsim.profile import Profile, ProfileError
 
 __all__ = ["Jitter", "Setting", "whole_number"]
 
-# Generic for type checkers since click 8.4, and not at run time in the oldest click allowed.
-ParamType = click.ParamType[Any] if TYPE_CHECKING else click.ParamType
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    # Not generic at run time in the oldest click allowed.
+    ParamType = click.ParamType
 
 
 class Setting(ParamType):

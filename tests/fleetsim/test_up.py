@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from fleetsim.cli import run
+
+
+@asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
+    """A fleet in a process of its own, with the lines it printed until it was ready."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fleetsim", "up", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        while not lines or "Ctrl-C" not in lines[-1]:
+            line = await process.stdout.readline()
+            assert line, (lines, await process.communicate())
+            lines.append(line.decode().rstrip())
+        yield process, lines
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    async with running("2") as (process, _):
+        process.send_signal(number)
+        out, complaints = await process.communicate()
+        assert (process.returncode, complaints) == (0, b"")
+        assert out == b"stopped after 0 requests on 0 connections\n"
+
+
+async def test_what_it_prints_works(tmp_path: Path) -> None:
+    hostfile = tmp_path / "hosts.tsv"
+    async with running("3", "--hostfile", str(hostfile), "--model", "m", "--output-tokens", "3") as (process, lines):
+        assert lines[0].startswith("3 fake vLLM servers ready in ")
+        assert "model=m  ttft=0s  itl=0s  keep-alive=5s  seed=0" in lines[0]
+        urls = [line.strip() for line in lines[1:4]]
+        assert lines[4] == f"hostfile  {hostfile}"
+        assert lines[5] == f"export OPENAI_BASE_URL={urls[0]} OPENAI_API_KEY=sim"
+        assert [f"http://{line.replace(chr(9), ':', 1)}/v1" for line in hostfile.read_text().splitlines()] == urls
+        shell = lines[6].removeprefix("try  ")
+        curl = await asyncio.to_thread(subprocess.run, shell, shell=True, capture_output=True, timeout=60, check=True)
+        assert curl.stdout.count(b"data: ") == 1 + 3 + 1
+        body = await asyncio.to_thread(lambda: urllib.request.urlopen(f"{urls[2]}/models", timeout=60).read())
+        assert json.loads(body)["data"][0]["id"] == "m"
+        process.terminate()
+        out, _ = await process.communicate()
+        assert out == b"stopped after 2 requests on 2 connections\n"
+
+
+async def test_flags_lie_over_the_profile_and_the_profile_over_the_defaults(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("model: from-file\nttft: 2m\nkeepalive_timeout: 9s\napi_key: s3cret\n")
+    flags = ("--ttft", "1.5s", "--jitter", "lognormal:30%", "--keepalive-timeout", "never", "--ending", "eager")
+    async with running("1", "--profile", str(profile), *flags) as (_, lines):
+        assert "model=from-file  ttft=1.5s  itl=0s  keep-alive=never ends  seed=0  ending=eager" in lines[0]
+        assert "s3cret" not in "\n".join(lines)
+        assert '-H "Authorization: Bearer $OPENAI_API_KEY"' in lines[4]
+
+
+async def test_a_hostfile_nobody_asked_for_goes_with_the_fleet() -> None:
+    async with running("20") as (process, lines):
+        assert "... 13 more, all in the hostfile" in "\n".join(lines)
+        (line,) = [line for line in lines if line.startswith("hostfile")]
+        path = Path(line.split()[1])
+        assert len(await asyncio.to_thread(path.read_bytes)) > 20 * len("127.0.0.1")
+        process.terminate()
+        await process.communicate()
+    assert not await asyncio.to_thread(path.exists)
+
+
+def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(["up", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    return said.err.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("1 --ttft 8", "'--ttft': expected a duration such as 80ms, 1.5s, 2m or 0, got '8'"),
+        ("1 --output-tokens some", "'--output-tokens': expected a whole number of at least 1, got 'some'"),
+        ("1 --jitter wild", "'--jitter': expected none, normal or lognormal, got 'wild'"),
+        ("1 --jitter normal:much", "'--jitter': spread: expected a number of at least 0, such as 0.1"),
+        ("1 --ending nope", "'--ending': unknown ending 'nope'; expected one of split, eager"),
+        ("1 --model ''", "'--model': expected a name, got "),
+        ("2 --base-port 65535", "base_port: expected None or 1 to 65534 for 2 servers, got 65535"),
+        ("1 --profile /none.yaml", "/none.yaml: cannot be read: No such file or directory"),
+        ("1 --hostfile /none/hosts.tsv", "--hostfile: /none/hosts.tsv cannot be written: No such file or directory"),
+    ],
+)
+def test_bad_input_is_refused_with_place_and_expectation(
+    arguments: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert complaint in complaint_of(shlex.split(arguments), capsys)
+
+
+def test_a_bad_profile_is_refused_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("model: m\nending: reset;after=soon\n")
+    complaint = complaint_of(["1", "--profile", str(profile)], capsys)
+    assert f"{profile}:2: ending: ending 'reset'" in complaint
+
+
+@contextmanager
+def holding_the_second_of_two_ports() -> Iterator[int]:
+    for _ in range(20):
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            port = holder.getsockname()[1]
+            with suppress(OSError):
+                socket.create_server(("127.0.0.1", port - 1)).close()
+                yield port
+                return
+    pytest.fail("no two ports in a row are free")
+
+
+def test_a_port_in_use_leaves_no_server_listening(capsys: pytest.CaptureFixture[str]) -> None:
+    with holding_the_second_of_two_ports() as port:
+        complaint = complaint_of(["2", "--base-port", str(port - 1)], capsys)
+        assert f"fleetsim: cannot listen on 127.0.0.1 port {port}: " in complaint
+        socket.create_server(("127.0.0.1", port - 1)).close()
+
+
+def test_the_process_is_left_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.listdir("/proc/self/fd")
+    complaint_of(["1", "--hostfile", "/none/hosts.tsv"], capsys)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.listdir("/proc/self/fd")) == before
