@@ -209,7 +209,7 @@ class Truncated(Ending):
 @catalogued
 @dataclass(frozen=True, slots=True)
 class Reset(Ending):
-    """RST inside the body: where `truncated` has its FIN."""
+    """RST inside the body: where `truncated` has its FIN. What the client's kernel has not taken by then is lost."""
 
     name: ClassVar[str] = "reset"
     after: int | None = _optional_count()

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from answers import Witness, hello
+from raw_http import Peer, post
+
+from fleetsim import ApiRequest, BindError, FakeVLLMServer, Fleet, Reply, StuckRequestError
+from fleetsim.wire import listener
+
+
+async def test_while_accepting_is_paused_connects_succeed_and_nobody_answers() -> None:
+    async with Fleet(1, answer=lambda index: hello) as fleet:
+        server = fleet[0]
+        await server.pause_accepting()
+        await server.pause_accepting()
+        async with Peer(server.port) as peer:
+            await peer.send(post("/"))
+            assert fleet.ledger.opened == 0
+            await server.resume_accepting()
+            await server.resume_accepting()
+            assert (await peer.response()).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert fleet.ledger.opened == 1
+
+
+async def test_a_pause_does_not_touch_connections_that_are_there() -> None:
+    async with Fleet(1, answer=lambda index: hello) as fleet, Peer(fleet[0].port) as peer:
+        await fleet.ledger.wait_for(opened=1)
+        await fleet[0].pause_accepting()
+        await peer.send(post("/"))
+        assert (await peer.response()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_fleet_can_be_left_while_accepting_is_paused() -> None:
+    async with Fleet(1, answer=lambda index: hello) as fleet:
+        await fleet[0].pause_accepting()
+        port = fleet[0].port
+    with pytest.raises(ConnectionRefusedError):
+        await Peer(port).__aenter__()
+
+
+async def test_a_port_in_use_is_named_with_host_port_and_reason() -> None:
+    async with Fleet(1, answer=lambda index: hello) as fleet:
+        second = FakeVLLMServer(hello, port=fleet[0].port)
+        with pytest.raises(BindError) as caught:
+            await second.start()
+        assert str(caught.value) == f"cannot listen on 127.0.0.1 port {fleet[0].port}: Address already in use"
+        assert (caught.value.host, caught.value.port) == ("127.0.0.1", fleet[0].port)
+        assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_an_address_that_is_not_ours_is_named() -> None:
+    with pytest.raises(BindError, match=r"cannot listen on 192\.0\.2\.1 port 0: "):
+        await FakeVLLMServer(hello, host="192.0.2.1").start()
+
+
+async def test_an_answer_that_will_not_stop_is_reported_and_does_not_hang_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "CLOSE_GRACE", 0.01)
+    let_go = asyncio.Event()
+
+    async def stubborn(request: ApiRequest) -> Reply:
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                continue
+        raise ArithmeticError("nobody hears this")
+
+    server = FakeVLLMServer(stubborn)
+    await server.start()
+    async with Peer(server.port) as peer:
+        await peer.send(post("/"))
+        await server.ledger.wait_for(in_flight=1)
+        with pytest.raises(StuckRequestError, match="server 0: 1 requests still run"):
+            await server.close()
+        let_go.set()
+        await server.ledger.wait_for(open_now=0)
+        assert [each.outcome for each in server.ledger.request_records()] == ["server_closed"]
+
+
+async def test_waiting_for_the_last_connection_outlasts_new_requests_on_it() -> None:
+    witness = Witness()
+    async with Fleet(1, answer=lambda index: witness) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(post("/") + post("/"))
+        await witness.begun.wait()
+        draining = asyncio.create_task(fleet[0].drain())
+        await asyncio.sleep(0)
+        assert not draining.done()
+        witness.let_go.set()
+        assert (await peer.to_the_end()).count(b"HTTP/1.1 200 OK") == 1
+        await draining
