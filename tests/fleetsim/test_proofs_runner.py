@@ -44,6 +44,15 @@ def test_what_a_client_raises_is_its_verdict_with_the_place() -> None:
     assert result.why.startswith("raised KeyError: 'choices' (test_proofs_runner.py:")
 
 
+def test_a_cancellation_that_nobody_sent_is_the_clients_own() -> None:
+    async def scenario(stage: Stage) -> None:
+        raise asyncio.CancelledError
+
+    result = run_claim(bare_aiohttp, claim(scenario), seed=1)
+    assert result.verdict == "fails"
+    assert result.why.endswith("which nobody had sent")
+
+
 def test_a_scenario_that_never_ends_fails_and_its_tasks_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "CLAIM_DEADLINE", 0.1)
 

@@ -22,7 +22,7 @@ async def three_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2)]
-        assert loop.witness.open_now == 2
+        assert (loop.witness.open_now, loop.witness.open_since(1)) == (2, 1)
         for writer in writers:
             writer.close()
             await writer.wait_closed()

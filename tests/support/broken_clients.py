@@ -263,7 +263,7 @@ class Undrained:
         self._idle.append((reader, writer))
         writer.write(self._message(prompt, stream))
         try:
-            async with asyncio.timeout(self._options.timeout):
+            async with asyncio.timeout(min(0.1, self._options.timeout)):
                 return Answer(True, await self._read(reader, stream))
         except (ValueError, asyncio.IncompleteReadError, LookupError, OSError) as error:
             self._idle.remove((reader, writer))

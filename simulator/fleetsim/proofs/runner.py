@@ -71,13 +71,23 @@ async def _play(claim: Claim, stage: Stage) -> None:
     try:
         async with limit:
             await claim.scenario(stage)
+    except asyncio.CancelledError as error:
+        if _somebody_cancels():
+            raise
+        stage.evidence.check(False, f"{_raised(error)}, which nobody had sent")
     except Exception as error:  # noqa: BLE001  # foreign code: whatever it raises is its verdict
         stage.evidence.check(False, f"not finished after {CLAIM_DEADLINE:g} s" if limit.expired() else _raised(error))
     finally:
         await stage.dismiss()
 
 
-def _raised(error: Exception) -> str:
+def _somebody_cancels() -> bool:
+    """Whether this task was cancelled; clients have been seen to raise CancelledError of their own accord."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _raised(error: BaseException) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"raised {type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
 

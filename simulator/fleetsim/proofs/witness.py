@@ -26,18 +26,23 @@ class SocketWitness:
     def __init__(self) -> None:
         self.attempts = 0
         self.peak_open = 0
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._sockets: weakref.WeakKeyDictionary[socket.socket, int] = weakref.WeakKeyDictionary()
 
     @property
     def open_now(self) -> int:
         """Sockets that are connecting or connected and whose descriptor is not closed."""
-        return sum(sock.fileno() != -1 for sock in self._sockets)
+        return self.open_since(0)
+
+    def open_since(self, attempts: int) -> int:
+        """Those of them that began to connect when there had been that many attempts, or later."""
+        return sum(number > attempts and sock.fileno() != -1 for sock, number in self._sockets.items())
 
     def note(self, sock: socket.socket) -> None:
         """`sock` is about to connect."""
         self.attempts += 1
-        self._sockets = weakref.WeakSet(known for known in self._sockets if known.fileno() != -1)
-        self._sockets.add(sock)
+        self._sockets[sock] = self.attempts
+        for closed in [known for known in self._sockets if known.fileno() == -1]:
+            del self._sockets[closed]
         self.peak_open = max(self.peak_open, len(self._sockets))
 
     def forget_peak(self) -> None:

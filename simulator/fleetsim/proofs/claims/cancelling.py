@@ -113,7 +113,6 @@ async def _cancel_victim(scene: Scene, phase: Phase) -> None:
     stage, witness = scene.stage, scene.stage.witness
     evidence = stage.evidence
     scene.attempts, scene.requests = witness.attempts, scene.received()
-    sockets = witness.open_now
     victim = stage.start(phase.work(scene.pool))
     reached = await stage.until(lambda: phase.reached(scene))
     await settled(lambda: (witness.attempts, scene.received()))
@@ -123,8 +122,8 @@ async def _cancel_victim(scene: Scene, phase: Phase) -> None:
     victim.cancel()
     await asyncio.wait([victim], timeout=stage.patience)
     evidence.check(victim.cancelled(), f"{phase.name}: the cancellation was not delivered")
-    gone = await stage.until(lambda: witness.open_now <= sockets)
-    evidence.check(gone, f"{phase.name}: {witness.open_now - sockets} descriptor stayed open")
+    gone = await stage.until(lambda: witness.open_since(scene.attempts) == 0)
+    evidence.check(gone, f"{phase.name}: {witness.open_since(scene.attempts)} descriptor stayed open")
 
 
 CANCEL_PHASES = Claim(

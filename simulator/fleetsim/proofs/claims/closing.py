@@ -54,11 +54,12 @@ async def _close_in_full_swing(stage: Stage, fleet: Fleet, deaf: Endpoint) -> No
 
 async def _close_twice_at_once(stage: Stage, pool: Pool) -> None:
     closing = [asyncio.create_task(pool.close()) for _ in range(2)]
-    _, pending = await asyncio.wait(closing, timeout=stage.patience)
+    done, pending = await asyncio.wait(closing, timeout=stage.patience)
     stage.evidence.check(not pending, f"close had not returned after {stage.patience:g} s")
     for task in pending:
         task.cancel()
-    await asyncio.gather(*closing)
+    await asyncio.gather(*pending, return_exceptions=True)
+    await asyncio.gather(*done)
 
 
 async def refusal(stage: Stage) -> None:
