@@ -155,13 +155,13 @@ class Limiter:
         self._arm(loop)
         try:
             await slot
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             self._give_up(ticket, slot)
             raise
         return loop.time() - arrived
 
     def _give_up(self, ticket: Ticket, slot: asyncio.Future[None]) -> None:
-        """The owner of `ticket` was cancelled: leave the queue, or give back the slot handed over in this tick."""
+        """Its owner was cancelled or closed: leave the queue, or give back the slot handed over in this very tick."""
         if self._admission.withdraw(ticket):
             self._cancelled += 1
         elif not slot.cancelled() and slot.exception() is None:
