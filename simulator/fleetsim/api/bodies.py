@@ -47,10 +47,8 @@ def reader(record: type[T]) -> Callable[[ApiRequest], T]:
         _require_json(request)
         try:
             return decoder.decode(request.body)
-        except msgspec.ValidationError as error:
-            raise _invalid(error, json.loads(request.body)) from error
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return _read_leniently(request.body, record)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _read_again(request.body, record)
 
     return read
 
@@ -61,15 +59,15 @@ def _require_json(request: ApiRequest) -> None:
         raise _report("Unsupported Media Type: Only 'application/json' is allowed", param=None)
 
 
-def _read_leniently(body: bytes, record: type[T]) -> T:
-    """Read what the standard library takes for JSON and msgspec does not, NaN for one; or say what is wrong with it."""
+def _read_again(body: bytes, record: type[T]) -> T:
+    """Say what is wrong with a body, syntax first; or read it after all: NaN is JSON to the parser that vLLM uses."""
     if not body:
         raise _entry("missing", ("body",), "Field required", None)
     try:
         data = json.loads(body)
     except json.JSONDecodeError as error:
         raise _entry("json_invalid", ("body", error.pos), "JSON decode error", {}, {"error": error.msg}) from error
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, RecursionError) as error:
         message = "There was an error parsing the body"
         raise RefusalError(HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST.phrase, message) from error
     try:
