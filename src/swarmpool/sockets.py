@@ -42,11 +42,11 @@ class SocketState(IntEnum):
 
 _DIALING, _ACQUIRED, _IDLE, _CLOSING, _CLOSED = SocketState
 _MOVES = {
-    _DIALING: {_ACQUIRED},
-    _ACQUIRED: {_IDLE, _CLOSING, _CLOSED},
-    _IDLE: {_ACQUIRED, _CLOSING, _CLOSED},
-    _CLOSING: {_CLOSED},
-    _CLOSED: set(),
+    "connect": ({_DIALING}, _ACQUIRED),
+    "reuse": ({_IDLE}, _ACQUIRED),
+    "rest": ({_ACQUIRED}, _IDLE),
+    "end": ({_ACQUIRED, _IDLE}, _CLOSING),
+    "lose": ({_ACQUIRED, _IDLE, _CLOSING}, _CLOSED),
 }
 
 
@@ -118,27 +118,29 @@ class Sockets:
         self._make_room()
         try:
             await right
-        except asyncio.CancelledError:
-            if right.cancelled():
-                self._dials.pop(right, None)
-            else:
+        except (asyncio.CancelledError, GeneratorExit):
+            if right.done() and not right.cancelled():
                 self.dial_failed(counted=False)
+            else:
+                self._dials.pop(right, None)
             raise
 
     def connected(self, socket: Endable) -> None:
         """A dial has connected: `socket`, new and DIALING, is now ACQUIRED by the exchange that dialled."""
-        self._move(socket, _ACQUIRED)
+        self._check_dial()
+        self._move(socket, "connect")
         self._opened += 1
 
     def dial_failed(self, *, counted: bool = True) -> None:
         """A dial has ended without a connection; its right goes to the next in line."""
+        self._check_dial()
         self._failed += counted
         self._counts[_DIALING] -= 1
         self._left()
 
     def reuse(self, socket: Endable) -> None:
         """An idle socket has been taken by another exchange."""
-        self._move(socket, _ACQUIRED)
+        self._move(socket, "reuse")
         del self._idle[socket]
         self._reused += 1
 
@@ -149,25 +151,25 @@ class Sockets:
 
     def rest(self, socket: Endable) -> None:
         """An exchange is over and its socket may serve another."""
-        self._move(socket, _IDLE)
+        self._move(socket, "rest")
         now = self._loop.time()
         self._idle[socket] = now
         if self._dials:
             self._make_room()
-        if self._timer is None and self.keepalive_timeout is not None:
+        if self._idle and self._timer is None and self.keepalive_timeout is not None:
             self._timer = self._loop.call_at(now + self.keepalive_timeout, self._expire)
 
     def end(self, socket: Endable) -> None:
         """End a socket from our side, whatever it is doing; it counts until its `connection_lost`."""
         if socket.state is _CLOSING or socket.state is _CLOSED:
             return
-        if self._move(socket, _CLOSING) is _IDLE:
+        if self._move(socket, "end") is _IDLE:
             del self._idle[socket]
         socket.end()
 
     def lost(self, socket: Endable) -> None:
         """The transport has said `connection_lost`."""
-        before = self._move(socket, _CLOSED)
+        before = self._move(socket, "lose")
         if before is _IDLE:
             del self._idle[socket]
             self._lost_idle += 1
@@ -212,10 +214,14 @@ class Sockets:
             lost_idle=self._lost_idle,
         )
 
-    def _move(self, socket: Endable, after: SocketState) -> SocketState:
-        before = socket.state
-        if after not in _MOVES[before]:
-            raise RuntimeError(f"a socket that is {before.name} cannot become {after.name}")
+    def _check_dial(self) -> None:
+        if not self._counts[_DIALING]:
+            raise RuntimeError("no dial is under way")
+
+    def _move(self, socket: Endable, move: str) -> SocketState:
+        before, (legal, after) = socket.state, _MOVES[move]
+        if before not in legal:
+            raise RuntimeError(f"cannot {move} a socket that is {before.name}")
         socket.state = after
         self._counts[before] -= 1
         self._counts[after] += 1

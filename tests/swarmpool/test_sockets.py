@@ -1,0 +1,606 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from cancel_steps import cancel_at_every_step
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+from virtual_time import VirtualTimeLoop, run
+
+from swarmpool.sockets import Endable, Sockets, SocketState, SocketStatistics
+
+DIALING, ACQUIRED, IDLE, CLOSING, CLOSED = SocketState
+
+
+class FakeSocket:
+    """Its `connection_lost` comes when the test says so, if `sockets` is not given; else in the next turn."""
+
+    def __init__(self, sockets: Sockets | None = None) -> None:
+        self.state = DIALING
+        self.ended = 0
+        self._sockets = sockets
+
+    def end(self) -> None:
+        self.ended += 1
+        if self._sockets is not None:
+            asyncio.get_running_loop().call_soon(self._sockets.lost, self)
+
+
+async def make(limit: int = 2, keepalive_timeout: float | None = None) -> Sockets:
+    return Sockets(limit=limit, keepalive_timeout=keepalive_timeout, loop=asyncio.get_running_loop())
+
+
+async def connect(sockets: Sockets, socket: FakeSocket | None = None) -> FakeSocket:
+    socket = socket or FakeSocket()
+    await sockets.reserve()
+    sockets.connected(socket)
+    return socket
+
+
+async def dialling(sockets: Sockets) -> asyncio.Task[None]:
+    task = asyncio.create_task(sockets.reserve())
+    await asyncio.sleep(0)
+    return task
+
+
+def gauges(sockets: Sockets) -> tuple[int, int, int, int, int]:
+    now = sockets.statistics()
+    return now.open, now.dialing, now.acquired, now.idle, now.closing
+
+
+# ------------------------------------------------------------------------------------------------ one socket's life
+
+
+async def test_a_socket_counts_from_the_attempt_to_its_connection_lost() -> None:
+    sockets, socket = await make(), FakeSocket()
+    seen = [gauges(sockets)]
+    await sockets.reserve()
+    seen.append(gauges(sockets))
+    for step in (sockets.connected, sockets.rest, sockets.reuse, sockets.end, sockets.lost):
+        step(socket)
+        seen.append(gauges(sockets))
+    assert seen == [
+        (0, 0, 0, 0, 0),
+        (1, 1, 0, 0, 0),
+        (1, 0, 1, 0, 0),
+        (1, 0, 0, 1, 0),
+        (1, 0, 1, 0, 0),
+        (1, 0, 0, 0, 1),
+        (0, 0, 0, 0, 0),
+    ]
+    now = sockets.statistics()
+    assert (now.opened, now.closed, now.reused, now.failed, now.peak_open, socket.ended) == (1, 1, 1, 0, 1, 1)
+
+
+# What each call does to a socket in each state; a call that is not here is illegal in that state.
+CALLS: dict[str, Callable[[Sockets], Callable[[Endable], None]]] = {
+    "connect": lambda sockets: sockets.connected,
+    "rest": lambda sockets: sockets.rest,
+    "reuse": lambda sockets: sockets.reuse,
+    "end": lambda sockets: sockets.end,
+    "lose": lambda sockets: sockets.lost,
+}
+LEGAL = {
+    ("connect", DIALING): ACQUIRED,
+    ("rest", ACQUIRED): IDLE,
+    ("reuse", IDLE): ACQUIRED,
+    ("end", ACQUIRED): CLOSING,
+    ("end", IDLE): CLOSING,
+    ("end", CLOSING): CLOSING,
+    ("end", CLOSED): CLOSED,
+    ("lose", ACQUIRED): CLOSED,
+    ("lose", IDLE): CLOSED,
+    ("lose", CLOSING): CLOSED,
+}
+
+
+async def brought_to(sockets: Sockets, state: SocketState) -> FakeSocket:
+    await sockets.reserve()
+    socket = FakeSocket()
+    path = {
+        DIALING: (),
+        ACQUIRED: ("connect",),
+        IDLE: ("connect", "rest"),
+        CLOSING: ("connect", "end"),
+        CLOSED: ("connect", "lose"),
+    }[state]
+    for call in path:
+        CALLS[call](sockets)(socket)
+    assert socket.state is state
+    return socket
+
+
+@pytest.mark.parametrize("state", SocketState)
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_legal_move_is_made_and_an_illegal_one_raises_and_changes_nothing(
+    call: str, state: SocketState
+) -> None:
+    sockets = await make()
+    socket = await brought_to(sockets, state)
+    await sockets.reserve()  # a right to dial, lest it be its lack that is refused
+    before = sockets.statistics()
+    if (call, state) in LEGAL:
+        CALLS[call](sockets)(socket)
+        assert socket.state is LEGAL[call, state]
+        return
+    with pytest.raises(RuntimeError, match=rf"^cannot {call} a socket that is {state.name}$"):
+        CALLS[call](sockets)(socket)
+    assert (socket.state, sockets.statistics()) == (state, before)
+
+
+async def test_a_dial_that_nobody_reserved_can_neither_connect_nor_fail() -> None:
+    """It would make the count of dials negative, and the limit would hold for one socket more than it says."""
+    sockets = await make()
+    before = sockets.statistics()
+    socket = FakeSocket()
+    with pytest.raises(RuntimeError, match=r"^no dial is under way$"):
+        sockets.connected(socket)
+    with pytest.raises(RuntimeError, match=r"^no dial is under way$"):
+        sockets.dial_failed()
+    assert (socket.state, sockets.statistics()) == (DIALING, before)
+
+
+async def test_ending_twice_aborts_the_transport_once() -> None:
+    sockets = await make()
+    socket = await connect(sockets)
+    sockets.end(socket)
+    sockets.end(socket)
+    assert socket.ended == 1
+
+
+async def test_a_failed_dial_is_counted_apart_from_closed_sockets() -> None:
+    sockets = await make()
+    await sockets.reserve()
+    sockets.dial_failed()
+    now = sockets.statistics()
+    assert (now.open, now.opened, now.closed, now.failed) == (0, 0, 0, 1)
+
+
+async def test_an_idle_socket_that_the_server_closes_is_counted_as_such() -> None:
+    sockets = await make()
+    idle, acquired = await connect(sockets), await connect(sockets)
+    sockets.rest(idle)
+    sockets.lost(idle)
+    sockets.lost(acquired)
+    now = sockets.statistics()
+    assert (now.lost_idle, now.closed, now.idle) == (1, 2, 0)
+
+
+async def test_an_idle_socket_on_which_the_server_spoke_is_ended_and_counted() -> None:
+    sockets = await make()
+    socket = await connect(sockets)
+    sockets.rest(socket)
+    sockets.reject(socket)
+    now = sockets.statistics()
+    assert (socket.state, now.poisoned, now.idle, now.closing) == (CLOSING, 1, 0, 1)
+
+
+# ------------------------------------------------------------------------------------------------ the limit
+
+
+async def test_at_the_limit_a_dial_waits_for_a_connection_lost_and_not_for_the_decision() -> None:
+    sockets = await make(limit=1)
+    socket = await connect(sockets)
+    task = await dialling(sockets)
+    sockets.end(socket)
+    await asyncio.sleep(0)
+    assert not task.done()
+    sockets.lost(socket)
+    await task
+    assert gauges(sockets) == (1, 1, 0, 0, 0)
+    assert sockets.statistics().peak_open == 1
+
+
+async def test_the_longest_idle_socket_makes_room() -> None:
+    sockets = await make(limit=3)
+    one, two, three = [await connect(sockets) for _ in range(3)]
+    for socket in (two, three, one):
+        sockets.rest(socket)
+    task = await dialling(sockets)
+    assert [socket.state for socket in (one, two, three)] == [IDLE, CLOSING, IDLE]
+    sockets.lost(two)
+    await task
+    assert sockets.statistics().evicted == 1
+
+
+async def test_as_many_make_room_as_there_are_dials_in_line() -> None:
+    sockets = await make(limit=3)
+    fakes = [await connect(sockets) for _ in range(3)]
+    for socket in fakes:
+        sockets.rest(socket)
+    tasks = [await dialling(sockets) for _ in range(2)]
+    assert [socket.state for socket in fakes] == [CLOSING, CLOSING, IDLE]
+    for socket in fakes[:2]:
+        sockets.lost(socket)
+    await asyncio.gather(*tasks)
+
+
+async def test_a_socket_already_on_its_way_out_spares_an_idle_one() -> None:
+    sockets = await make(limit=2)
+    leaving, idle = await connect(sockets), await connect(sockets)
+    sockets.rest(idle)
+    sockets.end(leaving)
+    task = await dialling(sockets)
+    assert idle.state is IDLE
+    sockets.lost(leaving)
+    await task
+
+
+async def test_a_socket_that_comes_to_rest_makes_room_for_a_dial_in_line() -> None:
+    sockets = await make(limit=1)
+    socket = await connect(sockets)
+    task = await dialling(sockets)
+    sockets.rest(socket)
+    assert socket.state is CLOSING
+    sockets.lost(socket)
+    await task
+
+
+async def test_the_right_to_dial_is_given_in_order_of_arrival() -> None:
+    sockets, order = await make(limit=1), list[int]()
+    socket = await connect(sockets)
+
+    async def dial(number: int) -> None:
+        await sockets.reserve()
+        order.append(number)
+        sockets.dial_failed()
+
+    tasks = [asyncio.create_task(dial(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    sockets.lost(socket)
+    await asyncio.gather(*tasks)
+    assert order == list(range(5))
+
+
+async def test_a_newcomer_does_not_overtake_a_dial_in_line() -> None:
+    sockets = await make(limit=1)
+    socket = await connect(sockets)
+    first = await dialling(sockets)
+    sockets.lost(socket)  # the right is handed over; `first` has not run yet
+    second = asyncio.create_task(sockets.reserve())
+    await first
+    assert not second.done()
+    sockets.dial_failed()
+    await second
+
+
+async def test_a_right_given_in_the_tick_of_the_cancellation_goes_to_the_next() -> None:
+    sockets = await make(limit=1)
+    socket = await connect(sockets)
+    first, second = await dialling(sockets), await dialling(sockets)
+    sockets.lost(socket)
+    first.cancel()
+    await asyncio.wait([first, second])
+    assert first.cancelled()
+    assert gauges(sockets) == (1, 1, 0, 0, 0)
+    assert sockets.statistics().failed == 0
+
+
+async def test_a_dial_cancelled_just_before_its_turn_is_passed_over() -> None:
+    sockets = await make(limit=1)
+    socket = await connect(sockets)
+    first, second = await dialling(sockets), await dialling(sockets)
+    first.cancel()
+    sockets.lost(socket)
+    await asyncio.wait([first, second])
+    assert gauges(sockets) == (1, 1, 0, 0, 0)
+
+
+async def test_a_waiting_dial_that_is_closed_leaves_the_line() -> None:
+    sockets = await make(limit=1)
+    socket = await connect(sockets)
+    forgotten = sockets.reserve()
+    forgotten.send(None)
+    forgotten.close()
+    sockets.lost(socket)
+    assert gauges(sockets) == (0, 0, 0, 0, 0)
+
+
+async def test_nothing_is_lost_whenever_a_dial_is_cancelled() -> None:
+    sockets = await make(limit=1)
+
+    async def victim() -> None:
+        await sockets.reserve()
+        sockets.dial_failed()
+
+    async def lose_later(socket: FakeSocket) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        sockets.lost(socket)
+
+    @asynccontextmanager
+    async def scene() -> AsyncIterator[Coroutine[Any, Any, object]]:
+        others = [asyncio.create_task(lose_later(await connect(sockets)))]
+
+        async def be_the_first_in_line() -> None:
+            others.append(asyncio.create_task(victim()))
+            await victim()
+
+        yield be_the_first_in_line()
+        await asyncio.gather(*others)
+        assert gauges(sockets) == (0, 0, 0, 0, 0)
+
+    assert await cancel_at_every_step(scene) > 3
+
+
+# ------------------------------------------------------------------------------------------------ age
+
+
+def test_each_idle_socket_is_ended_on_time() -> None:
+    """aiohttp's cleaner comes up to twice as late."""
+
+    async def scene() -> list[float]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        sockets, ended = await make(limit=9, keepalive_timeout=4.0), list[float]()
+
+        class Clocked(FakeSocket):
+            def end(self) -> None:
+                super().end()
+                ended.append(round(loop.time() - began, 3))
+
+        began = loop.time()
+        fakes = [await connect(sockets, Clocked(sockets)) for _ in range(4)]
+        for socket in fakes:
+            sockets.rest(socket)
+            assert loop.armed_timers() == 1
+            await asyncio.sleep(1.5)
+        await asyncio.sleep(20)
+        assert (sockets.open, sockets.statistics().expired, loop.armed_timers()) == (0, 4, 0)
+        return ended
+
+    assert run(scene) == [4.0, 5.5, 7.0, 8.5]
+
+
+def test_reuse_starts_the_clock_anew() -> None:
+    async def scene() -> None:
+        sockets = await make(keepalive_timeout=4.0)
+        socket = await connect(sockets, FakeSocket(sockets))
+        for _ in range(3):
+            sockets.rest(socket)
+            await asyncio.sleep(3)
+            sockets.reuse(socket)
+        assert socket.state is ACQUIRED
+        sockets.rest(socket)
+        await asyncio.sleep(3.9)
+        assert socket.state is IDLE
+        await asyncio.sleep(0.2)
+        assert socket.state is CLOSED
+
+    run(scene)
+
+
+def test_without_a_keepalive_timeout_no_timer_is_armed() -> None:
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        sockets = await make(keepalive_timeout=None)
+        sockets.rest(await connect(sockets))
+        assert loop.armed_timers() == 0
+
+    run(scene)
+
+
+def test_no_timer_is_armed_for_a_socket_that_made_room_at_once() -> None:
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        sockets = await make(limit=1, keepalive_timeout=4.0)
+        socket = await connect(sockets, FakeSocket(sockets))
+        task = await dialling(sockets)
+        sockets.rest(socket)
+        assert loop.armed_timers() == 0
+        await task
+
+    run(scene)
+
+
+def test_ending_all_idle_sockets_stops_the_timer_and_spares_the_others() -> None:
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        sockets = await make(limit=9, keepalive_timeout=4.0)
+        fakes = [await connect(sockets) for _ in range(3)]
+        sockets.rest(fakes[0])
+        sockets.rest(fakes[1])
+        assert sockets.forsake() == fakes[:2]
+        sockets.end_idle()
+        assert [socket.state for socket in fakes] == [CLOSING, CLOSING, ACQUIRED]
+        assert loop.armed_timers() == 0
+        now = sockets.statistics()
+        assert (now.expired, now.evicted) == (0, 0)
+
+    run(scene)
+
+
+async def test_emptied_returns_when_the_last_socket_is_lost_and_not_before() -> None:
+    sockets = await make()
+    await sockets.emptied()
+    one, two = await connect(sockets), await connect(sockets)
+    tasks = [asyncio.create_task(sockets.emptied()) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks.pop().cancel()
+    sockets.lost(one)
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in tasks)
+    sockets.lost(two)
+    await asyncio.gather(*tasks)
+
+
+# ------------------------------------------------------------------------------------------------ any order of events
+
+
+class SocketsMachine(RuleBasedStateMachine):
+    """Dials that connect, fail and are cancelled; sockets that rest, age, are reused, ended and lost."""
+
+    dials = Bundle("dials")
+    fakes = Bundle("fakes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = VirtualTimeLoop()
+        self.waiting: list[asyncio.Task[None]] = []
+        self.granted: list[asyncio.Task[None]] = []
+        self.all: list[FakeSocket] = []
+        self.idle_since: dict[FakeSocket, float] = {}
+        self.failed = self.given_back = 0
+
+    @initialize(limit=st.integers(1, 4), keepalive_timeout=st.none() | st.just(4.0))
+    def start(self, limit: int, keepalive_timeout: float | None) -> None:
+        self.limit, self.keepalive_timeout = limit, keepalive_timeout
+        self.sockets = Sockets(limit=limit, keepalive_timeout=keepalive_timeout, loop=self.loop)
+
+    @rule(target=dials)
+    def dial(self) -> asyncio.Task[None]:
+        task = self.loop.create_task(self.sockets.reserve())
+        self.waiting.append(task)
+        self.loop.turn()
+        self.look_who_was_granted()
+        return task
+
+    @rule(task=dials)
+    def cancel_a_dial_in_line(self, task: asyncio.Task[None]) -> None:
+        if task in self.waiting:
+            task.cancel()
+
+    @rule()
+    def turn(self) -> None:
+        self.loop.turn(2)
+        self.look_who_was_granted()
+
+    def look_who_was_granted(self) -> None:
+        done = [task for task in self.waiting if task.done()]
+        self.waiting = [task for task in self.waiting if not task.done()]
+        self.granted += [task for task in done if not task.cancelled()]
+
+    @precondition(lambda self: self.granted)
+    @rule(target=fakes)
+    def connects(self) -> FakeSocket:
+        del self.granted[-1]
+        socket = FakeSocket()
+        self.sockets.connected(socket)
+        self.all.append(socket)
+        return socket
+
+    @precondition(lambda self: self.granted)
+    @rule()
+    def fails(self) -> None:
+        del self.granted[-1]
+        self.failed += 1
+        self.sockets.dial_failed()
+
+    @rule(socket=fakes)
+    def comes_to_rest(self, socket: FakeSocket) -> None:
+        if self.legal(self.sockets.rest, socket, socket.state is ACQUIRED):
+            self.idle_since[socket] = self.loop.time()
+
+    @rule(socket=fakes)
+    def is_reused(self, socket: FakeSocket) -> None:
+        self.legal(self.sockets.reuse, socket, socket.state is IDLE)
+
+    @rule(socket=fakes)
+    def is_ended(self, socket: FakeSocket) -> None:
+        self.legal(self.sockets.end, socket, legal=True)
+
+    @rule(target=fakes, socket=consumes(fakes))
+    def is_lost(self, socket: FakeSocket) -> Any:
+        self.legal(self.sockets.lost, socket, socket.state is not CLOSED)
+        return multiple()
+
+    @rule()
+    def what_was_ended_is_lost(self) -> None:
+        for socket in self.all:
+            if socket.state is CLOSING:
+                self.sockets.lost(socket)
+
+    @rule(seconds=st.sampled_from([1.0, 2.5, 5.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.loop.advance(seconds)
+        self.look_who_was_granted()
+
+    def legal(self, call: Callable[[Endable], None], socket: FakeSocket, legal: bool) -> bool:
+        if legal:
+            call(socket)
+            return True
+        before, state = self.sockets.statistics(), socket.state
+        with pytest.raises(RuntimeError):
+            call(socket)
+        assert (self.sockets.statistics(), socket.state) == (before, state)
+        return False
+
+    @invariant()
+    def never_more_than_the_limit(self) -> None:
+        now = self.sockets.statistics()
+        assert now.open == now.dialing + now.acquired + now.idle + now.closing == self.sockets.open
+        assert now.open <= now.peak_open <= self.limit
+        assert min(now.dialing, now.acquired, now.idle, now.closing) >= 0
+
+    @invariant()
+    def the_counts_are_those_of_the_sockets(self) -> None:
+        now = self.sockets.statistics()
+        states = [socket.state for socket in self.all]
+        assert now.acquired == states.count(ACQUIRED)
+        assert now.idle == states.count(IDLE)
+        assert now.closing == states.count(CLOSING)
+        assert now.closed == states.count(CLOSED)
+        assert (now.opened, now.failed) == (len(self.all), self.failed)
+        assert all(socket.ended == 1 for socket in self.all if socket.state is CLOSING)
+
+    @invariant()
+    def no_dial_waits_beside_a_free_place(self) -> None:
+        self.loop.turn(2)
+        self.look_who_was_granted()
+        now = self.sockets.statistics()
+        assert now.dialing == len(self.granted)
+        assert not self.waiting or now.open == self.limit
+        assert now.idle == 0 or now.closing >= len(self.waiting)
+
+    @invariant()
+    def nothing_idle_is_too_old(self) -> None:
+        if self.keepalive_timeout is not None:
+            oldest = self.loop.time() - self.keepalive_timeout
+            assert all(self.idle_since[socket] > oldest for socket in self.all if socket.state is IDLE)
+
+    @invariant()
+    def the_longest_idle_goes_first(self) -> None:
+        idle = self.sockets.forsake()
+        assert idle == sorted((s for s in self.all if s.state is IDLE), key=lambda s: self.idle_since[s])
+
+    def teardown(self) -> None:
+        for task in self.waiting:
+            task.cancel()
+        self.loop.turn(3)
+        if hasattr(self, "sockets"):
+            self.look_who_was_granted()
+            while self.granted:
+                self.fails()
+            self.sockets.end_idle()
+            for socket in self.all:
+                if socket.state is not CLOSED:
+                    self.sockets.lost(socket)
+            self.loop.run_until_complete(self.sockets.emptied())
+        self.loop.close_clean()
+
+
+SocketsMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
+TestSockets = SocketsMachine.TestCase
+
+
+def test_the_statistics_are_a_frozen_record() -> None:
+    record = SocketStatistics(*range(14))
+    with pytest.raises(AttributeError):
+        record.open = 3  # type: ignore[misc]  # the refusal is what is tested
