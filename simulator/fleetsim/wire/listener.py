@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import NoReturn, cast
+from collections.abc import Coroutine
+from typing import Any, NoReturn, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -58,14 +59,23 @@ class Listener(web.Server):
     # The listening socket.
 
     async def listen(self, host: str, port: int, backlog: int) -> int:
-        """Bind and accept; return the port, which `port` 0 leaves to the kernel. Raises BindError."""
+        """Bind and accept; return the port, which `port` 0 leaves to the kernel.
+
+        Raises BindError. When it is cancelled, or raises, `stop_listening` closes what there is.
+        """
+        self._backlog = backlog
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        create = self._running_loop.create_server
         try:
-            self._accepting = await self._running_loop.create_server(self, host, port, family=family, backlog=backlog)
+            return await self._accept(create(self, host, port, family=family, backlog=backlog, start_serving=False))
         except OSError as error:
             raise BindError(host, port, _reason(error)) from error
-        self._backlog = backlog
-        return int(self._accepting.sockets[0].getsockname()[1])
+
+    async def _accept(self, creation: Coroutine[Any, Any, asyncio.Server]) -> int:
+        # In two steps: cancelled in between, `create_server` alone would leave a socket listening that nobody has.
+        self._accepting = server = await creation
+        await server.start_serving()
+        return int(server.sockets[0].getsockname()[1])
 
     def pause_accepting(self) -> None:
         """Leave new connections in the kernel's queue: connects succeed up to the backlog, nobody answers."""
@@ -79,7 +89,8 @@ class Listener(web.Server):
         """Accept again, what waits in the kernel's queue first."""
         if self._paused is not None:
             paused, self._paused = self._paused, None
-            self._accepting = await self._running_loop.create_server(self, sock=paused, backlog=self._backlog)
+            create = self._running_loop.create_server
+            await self._accept(create(self, sock=paused, backlog=self._backlog, start_serving=False))
 
     def stop_listening(self) -> None:
         """Close the listening socket. Connections live on; new ones are refused."""

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from fleetsim.records import ConnectionLine, ConnectionRecord, RequestLine, RequestRecord
+
+
+def test_a_record_is_the_line_as_it_is_now() -> None:
+    line = ConnectionLine(7, 2, "127.0.0.1:5", 1.0)
+    before = line.record()
+    line.requests, line.ended_at, line.ended_by, line.ended_how = 3, 2.0, "client", "rst"
+    assert before == ConnectionRecord(7, 2, "127.0.0.1:5", 1.0, 0, None, None, None)
+    assert line.record() == ConnectionRecord(7, 2, "127.0.0.1:5", 1.0, 3, 2.0, "client", "rst")
+
+
+def test_a_request_knows_its_connection_and_its_place_on_it() -> None:
+    connection = ConnectionLine(7, 2, "127.0.0.1:5", 1.0)
+    connection.requests = 4
+    line = RequestLine(9, connection, "GET", "/", 1.5)
+    assert line.record() == RequestRecord(9, 2, 7, 4, "GET", "/", 1.5, None, None, None, None)
+
+
+def test_a_record_cannot_be_changed() -> None:
+    record = ConnectionLine(7, 2, "127.0.0.1:5", 1.0).record()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        record.requests = 1  # type: ignore[misc]  # the point
