@@ -1,0 +1,72 @@
+"""The adapter against raw sockets is `tests/pairing/test_claims.py`; here is what it says of itself and passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from swarmpool import EmptyPool, PoolClosed
+from swarmpool.proving import ProvingPool, client
+
+
+@dataclass
+class Place:
+    host: str = "127.0.0.1"
+    port: int = 1
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Settings:
+    concurrency: int = 3
+    connector_limit: int = 2
+    concurrency_per_agent: int | None = 1
+    timeout: float = 5.0
+    connect_timeout: float = 1.0
+    keepalive_timeout: float = 4.0
+    model: str = "sim"
+    max_tokens: int = 16
+
+
+def make_pool(*places: Place) -> ProvingPool:
+    return client.build(places, Settings())
+
+
+def test_the_adapter_has_every_feature_there_is() -> None:
+    assert client.name == "swarmpool"
+    assert client.features == {"views", "ledger"}
+
+
+async def test_what_happens_on_the_wire_is_an_outcome_that_names_its_kind() -> None:
+    pool = make_pool(Place())
+    await pool.open()
+    unary, stream = await pool.request(0, "hello"), await pool.stream(0, "hello")
+    await pool.close()
+    assert (unary.ok, stream.ok) == (False, False)
+    assert unary.error.startswith("connect: ")
+    assert stream.error.startswith("connect: ")
+
+
+async def test_the_counts_are_those_of_the_tree() -> None:
+    pool = make_pool(Place())
+    await pool.open()
+    view = pool.view("select", [0])
+    await view.request(0, "hello")
+    counts = pool.counts()
+    assert counts == view.counts()
+    assert (counts.opened, counts.open, counts.peak_open, counts.peak_in_flight) == (0, 0, 1, 1)
+    await pool.close()
+
+
+async def test_misuse_raises() -> None:
+    pool = make_pool(Place(tags={"rack": "a"}))
+    await pool.open()
+    with pytest.raises(EmptyPool):
+        await pool.view("by_tag", "rack", "b").request(0, "hello")
+    await pool.close()
+    with pytest.raises(PoolClosed):
+        await pool.request(0, "hello")
+    with pytest.raises(PoolClosed):
+        await pool.view("slice", 0, 1).stream(0, "hello")
