@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 __all__ = ["Turns", "as_finished", "in_order"]
@@ -30,7 +30,8 @@ class Turns:
     """Hands out `(index, prompt)`: in order, but never more than `cap` at once for one lane (`index % lanes`).
 
     Without it a cap per agent would let workers pile up before one slow agent while the others idle. `cap` None means
-    plain order. `done(index)` tells that a job is over.
+    plain order, and so do prompts that are no sequence: what comes later in them cannot be taken first. `done(index)`
+    tells that a job is over.
     """
 
     def __init__(self, prompts: Iterable[Any], lanes: int, cap: int | None) -> None:
@@ -107,8 +108,11 @@ async def in_order(turns: Turns, workers: int, do: Callable[[int, Any], Awaitabl
     return [results[index] for index in range(len(results))]
 
 
-async def as_finished(turns: Turns, workers: int, do: Callable[[int, Any], Awaitable[R]]) -> AsyncIterator[R]:
-    """Results as they come. At most `workers` wait to be taken; leaving early cancels all that is under way."""
+async def as_finished(turns: Turns, workers: int, do: Callable[[int, Any], Awaitable[R]]) -> AsyncGenerator[R, None]:
+    """Results as they come; leaving early cancels all that is under way.
+
+    At most `workers` results wait to be taken, and each worker may hold one more: then all stand still.
+    """
     finished: asyncio.Queue[R | _End] = asyncio.Queue()
     room = asyncio.Semaphore(workers)
 
@@ -116,7 +120,8 @@ async def as_finished(turns: Turns, workers: int, do: Callable[[int, Any], Await
         await room.acquire()
         finished.put_nowait(result)
 
-    running: asyncio.Future[None] = asyncio.ensure_future(_together([_work(turns, do, store) for _ in range(workers)]))
+    crew = [_work(turns, do, store) for _ in range(workers)]
+    running = asyncio.create_task(_together(crew))
     running.add_done_callback(lambda _: finished.put_nowait(_END))
     try:
         while not isinstance(item := await finished.get(), _End):

@@ -6,6 +6,7 @@ close. The pool that was constructed is the root, and only the root opens and cl
 
 from __future__ import annotations
 
+import asyncio
 import operator
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -93,14 +94,14 @@ class AgentPool:
         name = f"{type(self).__name__}({len(checked)} agents{f', first {checked[0].url}' if checked else ''})"
         self._tree = Tree(name, checked, options)
         self._agents: tuple[Agent, ...] = self._tree.agents
-        self._root: AgentPool = self
+        self._root: AgentPool | None = None  # not itself: a cycle would keep a dropped pool until the next collection
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
             """A view has the attributes that a subclass gave the root; a name nobody has is an AttributeError."""
-            root = self.__dict__.get("_root", self)
-            if root is self or name.startswith("__"):
+            root = self.__dict__.get("_root")
+            if root is None or name.startswith("__"):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             return getattr(root, name)
 
@@ -131,7 +132,7 @@ class AgentPool:
     def __repr__(self) -> str:
         now = self.statistics()
         sockets, admission = now.connections, now.admission
-        view = "" if self._root is self else f" of {now.agents}"
+        view = "" if self._root is None else f" of {now.agents}"
         return (
             f"<{type(self).__name__} {now.state.name} {self.size}{view} agents | "
             f"requests: {admission.in_flight} of {now.limit} in flight, {admission.waiting} waiting, "
@@ -159,7 +160,7 @@ class AgentPool:
     async def __aenter__(self) -> Self:
         """Open. Entering a sub-pool, or an open pool again, changes nothing. Raises `PoolClosed` after a close."""
         self._tree.check_open()
-        if self._root is self:
+        if self._root is None:
             self._tree.open()
         return self
 
@@ -176,7 +177,7 @@ class AgentPool:
         Cancelling a caller does not stop the closing. On a sub-pool it does nothing: only the root closes.
         """
         seconds("drain", drain, zero=True)
-        if self._root is self:
+        if self._root is None:
             await self._tree.close(drain)
 
     # ---------------------------------------------------------------------------------------------- views
@@ -193,6 +194,7 @@ class AgentPool:
 
     def select(self, indices: Iterable[int]) -> Self:
         """The agents at `indices` of this view, in that order. Raises `BadIndex`."""
+        self._tree.check_open()
         return self._view([self._agents[self._checked(index)] for index in indices])
 
     def slice(self, start: int, stop: int) -> Self:
@@ -269,7 +271,7 @@ class AgentPool:
             async for response in results:
                 yield response
         finally:
-            await results.aclose()  # type: ignore[attr-defined]  # as_finished is an async generator
+            await results.aclose()
 
     async def send_all_batched(
         self, prompts: Iterable[str], max_tokens: int | None = None, **sampling: Any
@@ -347,7 +349,8 @@ class AgentPool:
     def _view(self, agents: Iterable[Agent]) -> Self:
         self._tree.check_open()
         view = object.__new__(type(self))
-        view._tree, view._agents, view._root = self._tree, tuple(agents), self._root
+        view._tree, view._agents = self._tree, tuple(agents)
+        view._root = self if self._root is None else self._root
         return view
 
     def _checked(self, index: int) -> int:
@@ -398,7 +401,7 @@ class AgentPool:
         exchange = await self._tree.admit(agent, timeout)
         try:
             outcome = await exchange.fetch(method, path, body)
-        except BaseException:
+        except asyncio.CancelledError:
             self._tree.counts.cancelled += 1
             raise
         finally:
