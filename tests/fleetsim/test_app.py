@@ -22,6 +22,14 @@ async def test_a_path_that_is_not_there_is_404_in_fastapis_words() -> None:
     assert (reply.status, reply.body) == (404, b'{"detail":"Not Found"}')
 
 
+async def test_a_slash_too_many_is_redirected() -> None:
+    reply = await app()(ApiRequest("POST", "/v1/completions/", "a=1", {"host": "x:8000"}, b""))
+    assert isinstance(reply, Unary)
+    assert (reply.status, reply.body, reply.content_type) == (307, b"", None)
+    assert reply.headers == (("location", "http://x:8000/v1/completions?a=1"),)
+    assert (await get("/v1/nothing/")).status == (await get("/")).status == 404
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [

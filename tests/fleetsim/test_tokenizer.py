@@ -26,6 +26,12 @@ def test_counting_agrees_with_encoding(text: str) -> None:
     assert TOKENIZER.count(text) == len(TOKENIZER.encode(text))
 
 
+def test_counting_stays_right_when_more_words_were_seen_than_are_remembered() -> None:
+    words = [f"w{number}x" for number in range(25_000)]
+    text = " ".join([*words, "y" * 100, *words[:50]])
+    assert TOKENIZER.count(text) == len(TOKENIZER.encode(text))
+
+
 @given(texts)
 def test_ids_fit_in_31_bits_and_each_is_the_text_of_its_own(text: str) -> None:
     ids = TOKENIZER.encode(text)

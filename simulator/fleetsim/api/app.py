@@ -1,7 +1,7 @@
 """From a request to its route, and what is refused on the way.
 
 The order is vLLM's: the authentication middleware before the router, so that a wrong key is 401 even on a path that is
-not there; then the router's own refusals (404, 405); then the route.
+not there; then the router's own refusals (404, 405, a slash too many); then the route.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _App:
             return _UNAUTHORIZED
         routes = _ROUTES.get(request.path)
         if routes is None:
-            return _NOT_FOUND
+            return _no_route(request)
         route = routes.get(request.method)
         if route is None:
             # Where two routes share a path, the router names the first one's method only.
@@ -83,3 +83,13 @@ class _App:
         return scheme.lower() == "bearer" and hmac.compare_digest(
             key.encode(errors="surrogateescape"), self._server.served.api_key or b""
         )
+
+
+def _no_route(request: ApiRequest) -> Unary:
+    """404, or where the path has one slash too many a redirection, as from Starlette's router."""
+    path = request.path.removesuffix("/")
+    if path == request.path or path not in _ROUTES:
+        return _NOT_FOUND
+    query = f"?{request.query}" if request.query else ""
+    location = f"http://{request.headers.get('host', '')}{path}{query}"
+    return Unary(HTTPStatus.TEMPORARY_REDIRECT, b"", content_type=None, headers=(("location", location),))
