@@ -19,6 +19,7 @@ before ours has spoken.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import warnings
 import weakref
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tree"]
 
+_CLOSED = (State.CLOSING, State.CLOSED)
 _NO_SOCKETS = SocketStatistics(*[0] * 14)
 
 
@@ -70,6 +72,7 @@ class Tree:
         self._quiet: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._drain: asyncio.Timeout | None = None
+        self._drained_at = math.inf
 
     @property
     def state(self) -> State:
@@ -78,18 +81,18 @@ class Tree:
 
     def check_open(self) -> None:
         """Raise `PoolClosed` unless requests are still taken."""
-        if self.state in (State.CLOSING, State.CLOSED):
+        if self._life.state in _CLOSED:
             raise PoolClosed(f"{self.name} is {self.state.name.lower()}; nothing reopens a pool: make a new one")
 
     def open(self) -> ClientSession:
         """Open if the tree is NEW, and return the session. Raises `PoolClosed` and `WrongEventLoop`."""
-        self.check_open()
         loop = asyncio.get_running_loop()
-        if self.session is None:
+        if self._life.state is not State.OPEN:
+            self.check_open()
             self._open(loop)
-            assert self.session is not None
-        elif loop is not self._loop:
+        if loop is not self._loop:
             raise WrongEventLoop(f"{self.name} was opened in another event loop; make one pool for each loop")
+        assert self.session is not None
         return self.session
 
     async def admit(self, agent: Agent, timeout: float | None) -> Exchange:
@@ -100,7 +103,7 @@ class Tree:
         session = self.open()
         limiter = self.limiter
         queued = 0.0 if limiter.acquire_nowait(agent.key) else await limiter.acquire(agent.key)
-        if self.state is not State.OPEN:
+        if self._life.state is not State.OPEN:
             limiter.release(agent.key)
             self.check_open()
         assert self._loop is not None
@@ -127,16 +130,16 @@ class Tree:
         if self.state is State.NEW:
             self.limiter.close()
             self._life.move(State.CLOSED)
+        if self.state is State.CLOSED:
             return
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             raise WrongEventLoop(f"{self.name} was opened in another event loop; close it there")
+        self._drain_until(loop.time() + drain)
         if self._closing is None:
             self._life.move(State.CLOSING)
             self.limiter.close()
-            self._closing = loop.create_task(self._close(loop.time() + drain))
-        elif self._drain is not None:
-            self._hasten(self._drain, loop.time() + drain)
+            self._closing = loop.create_task(self._close())
         await asyncio.shield(self._closing)
 
     def statistics(self, size: int) -> PoolStatistics:
@@ -171,10 +174,10 @@ class Tree:
         self._remains = weakref.finalize(self, remains.dropped)
         self._life.move(State.OPEN)
 
-    async def _close(self, deadline: float) -> None:
+    async def _close(self) -> None:
         cancelled: asyncio.CancelledError | None = None
         try:
-            await self._wait_until_quiet(deadline)
+            await self._wait_until_quiet()
         except asyncio.CancelledError as error:  # the loop is shutting down: no more waiting, but nothing may be left
             cancelled = error
         for exchange in list(self._exchanges):
@@ -191,9 +194,9 @@ class Tree:
         if cancelled is not None:
             raise cancelled
 
-    async def _wait_until_quiet(self, deadline: float) -> None:
+    async def _wait_until_quiet(self) -> None:
         try:
-            async with asyncio.timeout_at(deadline) as self._drain:
+            async with asyncio.timeout_at(self._drained_at) as self._drain:
                 await self._settled()
         except TimeoutError:
             pass  # those that are left are cut off
@@ -208,11 +211,11 @@ class Tree:
         if self._tasks:
             await asyncio.wait(list(self._tasks))
 
-    @staticmethod
-    def _hasten(drain: asyncio.Timeout, deadline: float) -> None:
-        when = drain.when()
-        if when is not None and deadline < when and not drain.expired():
-            drain.reschedule(deadline)
+    def _drain_until(self, deadline: float) -> None:
+        """The drain ends at the soonest deadline that any caller of `close` has given."""
+        self._drained_at = min(self._drained_at, deadline)
+        if self._drain is not None and not self._drain.expired():
+            self._drain.reschedule(self._drained_at)
 
 
 class _Remains:
