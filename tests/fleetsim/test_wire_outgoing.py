@@ -7,7 +7,7 @@ from answers import DONE, events
 from raw_http import dated
 
 from fleetsim import EventStream, Reply, Unary
-from fleetsim.wire.endings import DEFAULT_ENDING, Eager
+from fleetsim.wire.endings import DEFAULT_ENDING, Eager, Ending
 from fleetsim.wire.outgoing import Conclusion, Framing, Outgoing
 
 
@@ -98,13 +98,14 @@ async def test_a_reader_that_stops_early_closes_the_events() -> None:
     assert closed == [True]
 
 
+@pytest.mark.parametrize("ending", [DEFAULT_ENDING, Eager()], ids=["split", "eager"])
 @pytest.mark.parametrize("status", [204, 304])
-async def test_a_status_without_a_body_has_neither_length_nor_body(status: int) -> None:
-    reply = Unary(status, b"not sent")
-    out, pipe = outgoing(reply)
-    await DEFAULT_ENDING.send(out)
+async def test_a_status_without_a_body_has_neither_length_nor_body(status: int, ending: Ending) -> None:
+    out, pipe = outgoing(Unary(status, b"not sent"))
+    await ending.send(out)
     assert len(pipe.writes) == 1
     assert b"content-length" not in pipe.writes[0]
+    assert pipe.writes[0].endswith(b"\r\n\r\n")
 
 
 async def test_an_answer_to_head_has_the_length_and_no_body() -> None:

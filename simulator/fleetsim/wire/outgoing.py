@@ -93,7 +93,7 @@ class Outgoing:
             return heads.head(200, extra=self.extra, close=self.closing, chunked=framing is not Framing.UNTIL_CLOSE)
         self.status = status = reply.status
         self.dies = not reply.vary
-        self.bodyless = self._head_only or status in _BODYLESS_STATUS
+        self.bodyless = self._is_bodyless(reply)
         has_length = framing is Framing.NATURAL and status not in _BODYLESS_STATUS
         return heads.head(
             status,
@@ -106,19 +106,27 @@ class Outgoing:
             chunked=framing is Framing.CHUNKED,
         )
 
+    def _is_bodyless(self, reply: Unary) -> bool:
+        return self._head_only or reply.status in _BODYLESS_STATUS
+
     async def pieces(
         self, reply: Reply, framing: Framing = Framing.NATURAL, *, terminated: bool = True
     ) -> AsyncGenerator[bytes, None]:
         """Yield the body in the pieces that leave in one write each, framed; `terminated` with the last chunk."""
         if isinstance(reply, Unary):
-            if reply.body and not self.bodyless:
+            if reply.body and not self._is_bodyless(reply):
                 yield heads.chunk(reply.body) if framing is Framing.CHUNKED else reply.body
             return
+        terminated = terminated and framing is not Framing.UNTIL_CLOSE
         try:
-            async for piece in _events(reply, framing, terminated):
-                if self.bodyless:
-                    return
-                yield piece
+            if self.bodyless:
+                return
+            async for event in reply.events:
+                last = terminated and event == DONE
+                yield _framed(event, framing, last=last)
+                terminated = terminated and not last
+            if terminated:
+                yield heads.TERMINATOR
         finally:
             await _stop(reply.events)
 
@@ -144,18 +152,10 @@ class Outgoing:
         self.conclusion, self.was_cut = conclusion, True
 
 
-async def _events(reply: EventStream, framing: Framing, terminated: bool) -> AsyncIterator[bytes]:
-    terminated = terminated and framing is not Framing.UNTIL_CLOSE
-    async for event in reply.events:
-        if framing is Framing.UNTIL_CLOSE:
-            yield event
-        elif terminated and event == DONE:
-            terminated = False
-            yield heads.chunk(event) + heads.TERMINATOR
-        else:
-            yield heads.chunk(event)
-    if terminated:
-        yield heads.TERMINATOR
+def _framed(event: bytes, framing: Framing, *, last: bool) -> bytes:
+    if framing is Framing.UNTIL_CLOSE:
+        return event
+    return heads.chunk(event) + heads.TERMINATOR if last else heads.chunk(event)
 
 
 async def _stop(events: AsyncIterator[bytes]) -> None:
