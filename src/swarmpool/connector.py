@@ -15,12 +15,22 @@ aiohttp's queue is never used: the limiter lets in no more requests than `limit`
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from contextvars import ContextVar
 from functools import partial
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, ThreadedResolver
+from aiohttp import (
+    ClientError,
+    ClientRequest,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+    ThreadedResolver,
+)
 from aiohttp.client_proto import ResponseHandler
 
 from swarmpool.sockets import Sockets, SocketState
@@ -28,25 +38,23 @@ from swarmpool.sockets import Sockets, SocketState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aiohttp.abc import ResolveResult
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-__all__ = ["PoolConnector", "Usage", "abandon", "current_usage", "open_session"]
+__all__ = ["ConnectionUser", "PoolConnector", "abandon", "current_user", "open_session"]
 
 _NEVER = 1e9  # seconds; aiohttp before 3.14.4 does not understand keepalive_timeout=None
 
 
-class Usage:
-    """What one exchange did with connections: how many it took, and whether the last one had been used before."""
+class ConnectionUser(Protocol):
+    """Whoever wants to know which connection its request was given."""
 
-    __slots__ = ("connections", "reused")
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.reused = False
+    def took(self, reused: bool) -> None:
+        """The request is about to go out, on a connection that had served before or not."""
 
 
-current_usage: ContextVar[Usage | None] = ContextVar("swarmpool_usage", default=None)
+current_user: ContextVar[ConnectionUser | None] = ContextVar("swarmpool_connection_user", default=None)
 
 
 class _Dial:
@@ -62,12 +70,13 @@ _dialing: ContextVar[_Dial | None] = ContextVar("swarmpool_dial", default=None)
 
 
 class _CountedHandler(ResponseHandler):
-    """aiohttp's protocol, which tells `sockets` when its transport comes and goes."""
+    """aiohttp's protocol, which tells `sockets` when its transport comes and goes, and is in `alive` in between."""
 
-    def __init__(self, sockets: Sockets, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sockets: Sockets, alive: set[_CountedHandler], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.state = SocketState.DIALING
         self._sockets = sockets
+        self._alive = alive
         self._dial = _dialing.get()
         self._wire: asyncio.Transport | None = None
 
@@ -75,15 +84,25 @@ class _CountedHandler(ResponseHandler):
         super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
         self._wire = transport
+        self._alive.add(self)
         self._sockets.connected(self)
         if self._dial is not None:
             self._dial.socket = self
             self._dial = None
 
+    def data_received(self, data: bytes) -> None:
+        if self.state is SocketState.IDLE:
+            self._sockets.reject(self)
+        else:
+            super().data_received(data)
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        body = self._payload
         super().connection_lost(exc)
-        self._wire = None
-        self._sockets.lost(self)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            # When its parser gives up in mid-body aiohttp leaves the reader waiting for ever (seen in 3.12.15 to 3.14.5).
+            body.set_exception(ClientError(f"the body is not HTTP: {self.exception()!r}"))
+        self._gone()
 
     def end(self) -> None:
         """Abort the transport now, whatever is still in its buffers."""
@@ -91,10 +110,49 @@ class _CountedHandler(ResponseHandler):
             self._wire.abort()
 
     def bury(self) -> None:
-        """Close the socket of a transport whose loop is closed; only asyncio's own transports can be helped so."""
-        finish = getattr(self._wire, "_call_connection_lost", None)
-        if finish is not None:
-            finish(None)
+        """Close the socket of a transport whose loop does not run: `abort` would leave that to the loop's next turn.
+
+        Only asyncio's own transports can be helped so; any other is aborted.
+        """
+        wire: Any = self._wire
+        if wire is None or self._loop.is_running():
+            return
+        if hasattr(wire, "_ssl_protocol"):
+            wire._closed = True
+            wire = wire._ssl_protocol._transport
+        if hasattr(wire, "_sock"):
+            _close_now(wire)
+            self._gone()
+        elif not self._loop.is_closed():
+            wire.abort()
+
+    def _gone(self) -> None:
+        self._wire = None
+        self._alive.discard(self)
+        self._sockets.lost(self)
+
+
+def _close_now(wire: Any) -> None:
+    """What a selector transport does in the turn after `abort`."""
+    wire._closing = True
+    if not wire._loop.is_closed():
+        wire._loop._remove_reader(wire._sock_fd)
+        wire._loop._remove_writer(wire._sock_fd)
+    if wire._sock is not None:
+        wire._sock.close()
+        wire._sock = None
+
+
+class _Resolver(ThreadedResolver):
+    """The system's name service, which calls a name that cannot be encoded (an empty or long label) what it is."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        try:
+            return await super().resolve(host, port, family)
+        except UnicodeError as error:
+            raise OSError(None, f"no host can have the name {host!r}: {error}") from error
 
 
 class PoolConnector(TCPConnector):
@@ -117,12 +175,14 @@ class PoolConnector(TCPConnector):
             limit=limit,
             keepalive_timeout=_NEVER if keepalive_timeout is None else keepalive_timeout,
             ttl_dns_cache=dns_ttl,  # type: ignore[arg-type]  # any number of seconds works; aiohttp says int
-            resolver=ThreadedResolver(),
+            resolver=_Resolver(),
             happy_eyeballs_delay=None,
             ssl=ssl,
         )
+        self._cached_hosts._max_size = sys.maxsize  # 1,000 names since aiohttp 3.13.4; a pool may have more
         self.sockets = Sockets(limit=limit, keepalive_timeout=keepalive_timeout, loop=loop)
-        self._factory = cast(partial[ResponseHandler], partial(_CountedHandler, self.sockets, loop))
+        self.alive: set[_CountedHandler] = set()
+        self._factory = cast(partial[ResponseHandler], partial(_CountedHandler, self.sockets, self.alive, loop))
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
         """Take an idle connection, or make one once a socket is free for it."""
@@ -137,10 +197,9 @@ class PoolConnector(TCPConnector):
                 continue
             if reused:
                 self.sockets.reuse(handler)
-            usage = current_usage.get()
-            if usage is not None:
-                usage.connections += 1
-                usage.reused = reused
+            user = current_user.get()
+            if user is not None:
+                user.took(reused)
             return connection
 
     async def _create_connection(
@@ -148,14 +207,16 @@ class PoolConnector(TCPConnector):
     ) -> ResponseHandler:
         await self.sockets.reserve()
         dial = _Dial()
-        token = _dialing.set(dial)
+        # A transport keeps the context it was made in, and must not keep the user, and by it the tree, alive.
+        dialing, user = _dialing.set(dial), current_user.set(None)
         try:
             return await super()._create_connection(req, traces, timeout)
         except BaseException:
             self._dial_failed(dial, req.is_ssl())
             raise
         finally:
-            _dialing.reset(token)
+            _dialing.reset(dialing)
+            current_user.reset(user)
 
     def _dial_failed(self, dial: _Dial, is_ssl: bool) -> None:
         if dial.socket is not None:  # cancelled between connecting and being told so
@@ -210,15 +271,10 @@ def open_session(
 
 
 def abandon(session: ClientSession, connector: PoolConnector) -> None:
-    """Close without waiting and without aiohttp's warnings, because nobody is left to await.
-
-    On a closed loop a transport can do nothing any more, so its last step is called for it: that closes the socket.
-    """
+    """Close without waiting and without aiohttp's warnings, because nobody is left to await."""
     session.detach()
-    if not connector._loop.is_closed():
-        connector.sockets.end_idle()
-    else:
-        for socket in connector.sockets.forsake():
-            assert isinstance(socket, _CountedHandler)
-            socket.bury()
+    for handler in list(connector.alive):
+        handler.bury()
+        connector.sockets.end(handler)
+    connector.sockets.end_idle()
     connector._close()

@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 An `Exchange` exists from the moment its slot is granted until `end`, and the tree knows it for exactly that long. All
-waiting on the wire happens inside `limit(...)`, an `asyncio.Timeout`: when the tree closes, `cut_off` makes that
-timeout due at once, so the owner's wait ends with a TimeoutError here and never with a CancelledError nobody sent. An
-exchange that nobody waits in (a stream between two reads) is ended on the spot.
+waiting on the wire happens inside a `Deadline`: when the tree closes, `cut_off` makes it due at once, so the owner's
+wait ends with a TimeoutError here and never with a CancelledError nobody sent. An exchange that nobody waits in (a
+stream between two reads) is ended on the spot.
 
 `end` is synchronous and may be called any number of times. It closes the response first and gives the slot back second:
 whoever gets the slot may need the socket. A response that was read to its EOF has given its connection back by itself;
@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from aiohttp.payload import BytesIOPayload, BytesPayload, Payload
 
-from swarmpool.connector import Usage, current_usage
+from swarmpool.connector import current_user
+from swarmpool.deadline import Deadline
 from swarmpool.failures import WIRE_ERRORS, failure_of
 from swarmpool.responses import FailureKind
 
@@ -67,18 +68,19 @@ class Exchange:
 
     __slots__ = (
         "_cut",
+        "_limit",
         "_loop",
         "_on_cut",
         "_owner",
-        "_scope",
         "_session",
         "agent",
+        "connections",
         "deadline",
         "over",
         "queue_seconds",
         "response",
+        "reused",
         "started",
-        "usage",
         "wire_seconds",
     )
 
@@ -95,14 +97,15 @@ class Exchange:
         self._owner = owner
         self._session = session
         self._loop = loop
-        self._scope: asyncio.Timeout | None = None
+        self._limit: Deadline | None = None
         self._on_cut: Callable[[], None] | None = None
         self._cut = False
         self.agent = agent
         self.queue_seconds = queue_seconds
         self.started = loop.time()
         self.deadline = None if timeout is None else self.started + timeout
-        self.usage = Usage()
+        self.connections = 0
+        self.reused = False
         self.response: ClientResponse | None = None
         self.over = False
         self.wire_seconds = 0.0
@@ -110,14 +113,19 @@ class Exchange:
     @property
     def attempts(self) -> int:
         """Times the request was sent, or tried to be."""
-        return max(1, self.usage.connections)
+        return self.connections or 1
 
     @property
     def connection(self) -> Literal["new", "reused"] | None:
         """Whether it travels on a connection that had served before; None if it has none yet."""
-        if not self.usage.connections:
+        if not self.connections:
             return None
-        return "reused" if self.usage.reused else "new"
+        return "reused" if self.reused else "new"
+
+    def took(self, reused: bool) -> None:
+        """The connector has given it a connection."""
+        self.connections += 1
+        self.reused = reused
 
     def elapsed(self) -> float:
         """Seconds since the slot was granted."""
@@ -127,7 +135,7 @@ class Exchange:
         """Send and read the whole answer. Cancelling it ends the connection; `end` must follow in any case."""
         outcome = Outcome()
         try:
-            async with self.limit(self.deadline):
+            with self.limit(self.deadline):
                 response = await self.send(method, path, body)
                 outcome.status = response.status
                 outcome.body = await response.read()
@@ -139,7 +147,7 @@ class Exchange:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
     ) -> ClientResponse:
         """Send, and return once the head of the answer is here. Call it inside `limit`."""
-        token = current_usage.set(self.usage)
+        token = current_user.set(self)
         try:
             self.response = response = await self._session.request(
                 method,
@@ -149,19 +157,19 @@ class Exchange:
                 allow_redirects=False,
             )
         finally:
-            current_usage.reset(token)
+            current_user.reset(token)
         return response
 
-    def limit(self, deadline: float | None) -> asyncio.Timeout:
+    def limit(self, deadline: float | None) -> Deadline:
         """The scope in which the owner may wait for the wire, until the loop's time is `deadline`."""
-        self._scope = asyncio.timeout_at(self._loop.time() if self._cut else deadline)
-        return self._scope
+        self._limit = Deadline(self._loop, self._loop.time() if self._cut else deadline)
+        return self._limit
 
     def explain(self, error: BaseException, *, idle: bool = False) -> WireFailure:
         """What the error that came out of `limit` means; `idle` if the scope's limit was the idle gap."""
         if self._cut:
             return WireFailure(FailureKind.CLOSED, "the pool was closed while this request was under way")
-        if isinstance(error, TimeoutError) and self._scope is not None and self._scope.expired():
+        if isinstance(error, TimeoutError) and self._limit is not None and self._limit.due:
             if idle:
                 return WireFailure(FailureKind.IDLE_TIMEOUT, f"nothing came from {self.agent} for idle_timeout seconds")
             return WireFailure(FailureKind.TIMEOUT, f"no whole answer from {self.agent} after {self.elapsed():.3f} s")
@@ -175,14 +183,8 @@ class Exchange:
     def cut_off(self) -> None:
         """The tree closes: end the owner's wait, or the exchange itself if nobody waits in it."""
         self._cut = True
-        if self._scope is not None:
-            try:
-                self._scope.reschedule(self._loop.time())
-            except RuntimeError:  # nobody is inside, or its limit has come by itself just now
-                if self._scope.expired():
-                    return
-            else:
-                return
+        if self._limit is not None and self._limit.expire():
+            return
         if self._on_cut is not None:
             self._on_cut()
         self.end()

@@ -34,6 +34,8 @@ __all__ = [
 
 Json = dict[str, Any]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dumps makes one for each call
+
 
 class ShapeError(ValueError):
     """A 2xx body that is not what the call expects; the message says what is wrong with it."""
@@ -43,7 +45,7 @@ class ErrorEvent(Exception):
     """An error object inside a stream of status 200; the message is the server's."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """What a whole answer says."""
 
@@ -52,7 +54,7 @@ class Reply:
     usage: TokenUsage | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delta:
     """What one event of a stream adds. `completion_tokens` is the running count, where the server sends one."""
 
@@ -72,13 +74,13 @@ class ModelCard:
 
 def encode(payload: Mapping[str, Any]) -> bytes:
     """JSON with compact separators; ASCII, so that a lone surrogate in a prompt cannot fail."""
-    return json.dumps(payload, separators=(",", ":")).encode("ascii")
+    return _encode(payload).encode("ascii")
 
 
 def decode(body: bytes) -> Any:
     """The JSON value in `body`."""
     try:
-        return json.loads(body)
+        return json.loads(str(body, "utf-8"))
     except (ValueError, RecursionError) as error:
         start = body[:80].decode("utf-8", "replace")
         raise ShapeError(f"the body is not JSON ({error}); it begins {start!r}") from error
@@ -120,12 +122,16 @@ def completions_body(model: str, prompts: Sequence[str], max_tokens: int, sampli
 
 def read_chat(body: bytes) -> Reply:
     """A chat completion. `content` may be null (tool calls, a refusal): that is an answer without text."""
-    value = _object(decode(body))
-    choice = _choices(value)[0]
-    message = choice.get("message")
-    if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
-        raise ShapeError("choices[0].message.content is neither text nor null")
-    return Reply(message.get("content") or "", _text_or_none(choice.get("finish_reason")), _usage(value.get("usage")))
+    value = decode(body)
+    try:
+        choice = value["choices"][0]
+        text = choice["message"].get("content")
+    except (TypeError, KeyError, IndexError, AttributeError):
+        choice = _choices(_object(value))[0]
+        raise ShapeError(f"choices[0] has no message; its keys are {sorted(choice)}") from None
+    if not isinstance(text, str) and text is not None:
+        raise ShapeError(f"choices[0].message.content is a JSON {type(text).__name__}, neither text nor null")
+    return Reply(text or "", _text_or_none(choice.get("finish_reason")), _usage(value.get("usage")))
 
 
 def read_completions(body: bytes, prompts: int) -> list[Reply | None]:
@@ -202,8 +208,11 @@ def _text_or_none(value: Any) -> str | None:
 def _usage(value: Any) -> TokenUsage | None:
     if not isinstance(value, dict):
         return None
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    prompt, completion, total = (value.get(name) or 0 for name in names)
-    if not all(isinstance(number, int) for number in (prompt, completion, total)):
-        return None
-    return TokenUsage(prompt, completion, total)
+    prompt, completion, total = (
+        value.get("prompt_tokens") or 0,
+        value.get("completion_tokens") or 0,
+        value.get("total_tokens") or 0,
+    )
+    if isinstance(prompt, int) and isinstance(completion, int) and isinstance(total, int):
+        return TokenUsage(prompt, completion, total)
+    return None

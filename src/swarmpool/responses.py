@@ -39,7 +39,11 @@ class FailureKind(StrEnum):
     TOO_MANY_WAITING = "too_many_waiting"  # `max_waiting` callers waited already; never sent
 
 
-@dataclass(frozen=True, slots=True)
+# These records are made once or more per request, and a frozen dataclass is ten times dearer to make. Nobody but their
+# receiver holds them.
+
+
+@dataclass(slots=True)
 class TokenUsage:
     """Tokens as the server counted them."""
 
@@ -48,7 +52,7 @@ class TokenUsage:
     total_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """The one result of one request.
 
@@ -84,7 +88,7 @@ class Response:
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamChunk:
     """One piece of a stream.
 

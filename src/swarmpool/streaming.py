@@ -179,7 +179,7 @@ class Stream(AsyncIterator[StreamChunk]):
             idle = deadline is None or gap_ends < deadline
             deadline = gap_ends if idle else deadline
         try:
-            async with exchange.limit(deadline):
+            with exchange.limit(deadline):
                 await self._read(exchange)
         except WIRE_ERRORS as error:
             self._finish(exchange.explain(error, idle=idle))

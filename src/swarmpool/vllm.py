@@ -160,12 +160,7 @@ class VLLMPool(AgentPool):
         messages: Messages | None,
         sampling: Mapping[str, Any],
     ) -> tuple[str, bytes] | Response:
-        conversation = [*(messages or [])]
-        if prompt is not None and (prompt or messages is None):
-            conversation.append({"role": "user", "content": text("prompt", prompt)})
-        if not conversation:
-            raise TypeError("prompt must be text where there are no messages, not None")
-        length = sum(len(str(message.get("content") or "")) for message in conversation)
+        conversation, length = _conversation(prompt, messages)
         found = await self._model_and_tokens(agent, agent_index, length, max_tokens)
         if isinstance(found, Response):
             return found
@@ -265,6 +260,22 @@ class VLLMPool(AgentPool):
         results, kind = batch_results(agent_index, exchange, outcome, numbers)
         self._tree.counts.count(kind)
         return results
+
+
+def _conversation(prompt: str | None, messages: Messages | None) -> tuple[list[Mapping[str, Any]], int]:
+    """The messages, with the prompt as the last of them, and their length in characters."""
+    if messages is None:
+        question = text("prompt", prompt)
+        return [{"role": "user", "content": question}], len(question)
+    conversation = list(messages)
+    for index, message in enumerate(conversation):
+        if not isinstance(message, Mapping):
+            raise TypeError(f"messages[{index}] must be a mapping such as a dict, not {type(message).__name__}")
+    if prompt:
+        conversation.append({"role": "user", "content": text("prompt", prompt)})
+    if not conversation:
+        raise ValueError("messages must not be empty where there is no prompt")
+    return conversation, sum(len(str(message.get("content") or "")) for message in conversation)
 
 
 def _with_key(headers: Mapping[str, str] | None, api_key: str | None) -> Mapping[str, str]:
