@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from answers import Witness, hello
@@ -102,6 +103,27 @@ async def test_a_server_on_every_address_is_reached_on_loopback(host: str, reach
     await server.start()
     assert server.endpoint.host == reached
     await server.close()
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine's loopback")
+async def test_a_server_on_ipv6_notes_its_peers_in_brackets() -> None:
+    server = FakeVLLMServer(hello, host="::1")
+    await server.start()
+    reader, writer = await asyncio.open_connection("::1", server.port)
+    writer.write(post("/", "x-fleet-ending: close"))
+    assert (await reader.read()).endswith(b'{"read":0}')
+    writer.close()
+    await server.close()
+    assert server.url == f"http://[::1]:{server.port}"
+    assert server.ledger.connection_records()[0].peer.startswith("[::1]:")
 
 
 def test_an_endpoint_is_hashable_and_puts_ipv6_in_brackets() -> None:

@@ -5,6 +5,7 @@ from answers import Witness, hello
 from raw_http import Peer, get, post
 
 from fleetsim import ApiRequest, Fleet, Reply, Unary
+from fleetsim.wire.turn import is_loopback
 
 
 async def told(request: ApiRequest) -> Reply:
@@ -43,6 +44,23 @@ async def test_the_ending_header_is_honoured_from_loopback_or_by_switch(switch: 
     async with fleet, Peer(fleet[0].port) as peer:
         await peer.send(post("/", "x-fleet-ending: close"))
         assert (b"connection: close" in await peer.response()) is honoured
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        ("127.0.0.1:5", True),
+        ("127.8.0.1:5", True),
+        ("[::1]:5", True),
+        ("[::ffff:127.0.0.1]:5", True),
+        ("192.0.2.7:5", False),
+        ("[fe80::1%eth0]:5", False),
+        ("[::ffff:192.0.2.7]:5", False),
+        ("unknown", False),
+    ],
+)
+def test_loopback_is_told_from_the_rest_of_the_world(peer: str, local: bool) -> None:
+    assert is_loopback(peer) is local
 
 
 async def test_connection_and_request_are_told_when_asked_for() -> None:

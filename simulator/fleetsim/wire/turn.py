@@ -22,7 +22,7 @@ from fleetsim.wire.endings import DEFAULT_ENDING, Ending, parse_ending
 from fleetsim.wire.outgoing import Conclusion, Outgoing, Pipe
 from fleetsim.wire.settings import WireSettings
 
-__all__ = ["ENDING_HEADER", "Turn"]
+__all__ = ["ENDING_HEADER", "Turn", "is_loopback"]
 
 logger = logging.getLogger("fleetsim")
 
@@ -138,7 +138,7 @@ class Turn:
 
     def _honours_header(self) -> bool:
         switch = self._settings.ending_header
-        return _is_loopback(self._line.peer) if switch is None else switch
+        return is_loopback(self._line.peer) if switch is None else switch
 
     def _conclusion(self) -> Conclusion:
         out = self._out
@@ -161,7 +161,8 @@ def _target(message: RawRequestMessage) -> tuple[str, str]:
     return (unquote(path) if "%" in path else path), query
 
 
-def _is_loopback(peer: str) -> bool:
+def is_loopback(peer: str) -> bool:
+    """Whether `peer`, as the ledger writes it (`host:port`), is an address of this machine's loopback."""
     host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
     try:
         address = ipaddress.ip_address(host)
