@@ -45,10 +45,15 @@ async def test_expire_makes_the_limit_due_for_whoever_is_inside() -> None:
 async def test_expire_says_whether_somebody_is_inside() -> None:
     deadline = Deadline(asyncio.get_running_loop(), None)
     assert not deadline.expire()
-    with pytest.raises(TimeoutError), deadline:
-        assert deadline.expire()
-        assert deadline.expire(), "a second call changes nothing"
-        await for_ever()
+
+    async def expire_twice_inside() -> None:
+        with deadline:
+            assert deadline.expire()
+            assert deadline.expire(), "a second call changes nothing"
+            await for_ever()
+
+    with pytest.raises(TimeoutError):
+        await expire_twice_inside()
     assert not deadline.expire()
 
 
@@ -103,22 +108,31 @@ async def test_a_cancellation_from_elsewhere_wins_in_the_tick_of_the_expiry(ours
 async def test_another_error_in_the_tick_of_the_expiry_is_not_hidden() -> None:
     loop = asyncio.get_running_loop()
     deadline = Deadline(loop, None)
-    failing: asyncio.Future[None] = loop.create_future()
-    deadline_task = asyncio.current_task()
-    assert deadline_task is not None
-    with pytest.raises(KeyError), deadline:
-        deadline.expire()
+    task = asyncio.current_task()
+    assert task is not None
+
+    async def fail_when_cancelled() -> None:
+        with deadline:
+            deadline.expire()
+            try:
+                await for_ever()
+            except asyncio.CancelledError:
+                raise KeyError("broken") from None
+
+    with pytest.raises(KeyError):
+        await fail_when_cancelled()
+    assert task.cancelling() == 0
+
+
+async def test_outside_a_task_it_says_so() -> None:
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[str] = loop.create_future()
+
+    def callback() -> None:
         try:
-            await failing
-        except asyncio.CancelledError:
-            raise KeyError("broken") from None
-    assert deadline_task.cancelling() == 0
+            Deadline(loop, None).__enter__()
+        except RuntimeError as error:
+            outcome.set_result(str(error))
 
-
-def test_outside_a_task_it_says_so() -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        with pytest.raises(RuntimeError, match="inside a task"), Deadline(loop, None):
-            pass
-    finally:
-        loop.close()
+    loop.call_soon(callback)
+    assert "inside a task" in await outcome
