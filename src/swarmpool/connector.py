@@ -91,7 +91,7 @@ class _CountedHandler(ResponseHandler):
             self._dial = None
 
     def data_received(self, data: bytes) -> None:
-        if self.state is SocketState.IDLE:
+        if data and self.state is SocketState.IDLE:  # empty data is aiohttp's own nudge to its parser
             self._sockets.reject(self)
         else:
             super().data_received(data)
@@ -100,7 +100,7 @@ class _CountedHandler(ResponseHandler):
         body = self._payload
         super().connection_lost(exc)
         if body is not None and not body.is_eof() and body.exception() is None:
-            # When its parser gives up in mid-body aiohttp leaves the reader waiting for ever (seen in 3.12.15 to 3.14.5).
+            # When its parser gives up in mid-body, aiohttp leaves the reader waiting for ever (3.12.15 to 3.14.5).
             body.set_exception(ClientError(f"the body is not HTTP: {self.exception()!r}"))
         self._gone()
 
@@ -207,16 +207,14 @@ class PoolConnector(TCPConnector):
     ) -> ResponseHandler:
         await self.sockets.reserve()
         dial = _Dial()
-        # A transport keeps the context it was made in, and must not keep the user, and by it the tree, alive.
-        dialing, user = _dialing.set(dial), current_user.set(None)
+        token = _dialing.set(dial)
         try:
             return await super()._create_connection(req, traces, timeout)
         except BaseException:
             self._dial_failed(dial, req.is_ssl())
             raise
         finally:
-            _dialing.reset(dialing)
-            current_user.reset(user)
+            _dialing.reset(token)
 
     def _dial_failed(self, dial: _Dial, is_ssl: bool) -> None:
         if dial.socket is not None:  # cancelled between connecting and being told so

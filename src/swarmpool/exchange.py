@@ -76,7 +76,6 @@ class Exchange:
         "agent",
         "connections",
         "deadline",
-        "over",
         "queue_seconds",
         "response",
         "reused",
@@ -94,7 +93,7 @@ class Exchange:
         timeout: float | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._owner = owner
+        self._owner: Owner | None = owner
         self._session = session
         self._loop = loop
         self._limit: Deadline | None = None
@@ -107,8 +106,12 @@ class Exchange:
         self.connections = 0
         self.reused = False
         self.response: ClientResponse | None = None
-        self.over = False
         self.wire_seconds = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._owner is None
 
     @property
     def attempts(self) -> int:
@@ -191,14 +194,16 @@ class Exchange:
 
     def end(self) -> None:
         """Give back connection and slot. Idempotent."""
-        if self.over:
+        owner, response = self._owner, self.response
+        if owner is None:
             return
-        self.over = True
+        # Transports and timers keep the context they were made in, with the exchange that was current: it must not keep
+        # the tree, or a dropped pool would live as long as its sockets.
+        self._owner = self._on_cut = self.response = None
         self.wire_seconds = self.elapsed()
-        self._on_cut = None
-        if self.response is not None and self.response.connection is not None:
-            self.response.close()
-        self._owner.ended(self)
+        if response is not None and response.connection is not None:
+            response.close()
+        owner.ended(self)
 
 
 def _payload(body: bytes) -> Payload:
