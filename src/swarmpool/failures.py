@@ -25,12 +25,15 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (aiohttp.ClientSSLError, FailureKind.TLS),
     (aiohttp.ClientConnectorError, FailureKind.CONNECT),
     (aiohttp.InvalidURL, FailureKind.CONNECT),
+    (aiohttp.ServerTimeoutError, FailureKind.TIMEOUT),
     (aiohttp.ServerDisconnectedError, FailureKind.DISCONNECTED),
     (aiohttp.ClientPayloadError, FailureKind.TRUNCATED),
     (aiohttp.ClientResponseError, FailureKind.PROTOCOL),
     (aiohttp.ClientOSError, FailureKind.RESET),
     (aiohttp.ClientConnectionError, FailureKind.DISCONNECTED),
     (aiohttp.ClientError, FailureKind.PROTOCOL),
+    (ConnectionResetError, FailureKind.RESET),
+    (BrokenPipeError, FailureKind.RESET),
     (TimeoutError, FailureKind.TIMEOUT),
     (OSError, FailureKind.CONNECT),
 )
@@ -54,7 +57,7 @@ def message_of(body: bytes) -> str:
     text = body.decode("utf-8", "replace").strip()
     try:
         return _clip(_message_in(json.loads(text)) or text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or deeper than can be read
         return _clip(text or "empty body")
 
 
