@@ -34,9 +34,13 @@ def seconds(name: str, value: object, *, zero: bool = False) -> float:
     """`value` if it is a finite number of seconds above 0 (or 0 itself, if `zero`)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = value = math.inf
+    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
         raise ValueError(f"{name} must be a number of seconds {'of at least' if zero else 'above'} 0, not {value}")
-    return float(value)
+    return number
 
 
 def seconds_or_none(name: str, value: object) -> float | None:
