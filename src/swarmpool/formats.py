@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from swarmpool.responses import TokenUsage
 
@@ -145,7 +145,7 @@ def read_completions(body: bytes, prompts: int) -> list[Reply | None]:
     replies: list[Reply | None] = [None] * prompts
     for choice in _choices(value):
         index, text = choice.get("index"), choice.get("text")
-        if isinstance(index, int) and 0 <= index < prompts and isinstance(text, str) and replies[index] is None:
+        if _is_count(index) and index < prompts and isinstance(text, str) and replies[index] is None:
             replies[index] = Reply(text, _text_or_none(choice.get("finish_reason")), usage)
     return replies
 
@@ -176,7 +176,7 @@ def read_models(body: bytes) -> ModelCard:
     name, length = data[0].get("id"), data[0].get("max_model_len")
     if not isinstance(name, str):
         raise ShapeError("the first model of /v1/models has no id")
-    return ModelCard(name, length if isinstance(length, int) and length > 0 else None)
+    return ModelCard(name, length if _is_count(length) and length else None)
 
 
 def _object(value: Any) -> Json:
@@ -205,6 +205,10 @@ def _text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and value >= 0  # true and false are ints to isinstance
+
+
 def _usage(value: Any) -> TokenUsage | None:
     if not isinstance(value, dict):
         return None
@@ -213,6 +217,6 @@ def _usage(value: Any) -> TokenUsage | None:
         value.get("completion_tokens") or 0,
         value.get("total_tokens") or 0,
     )
-    if isinstance(prompt, int) and isinstance(completion, int) and isinstance(total, int):
+    if _is_count(prompt) and _is_count(completion) and _is_count(total):
         return TokenUsage(prompt, completion, total)
     return None
