@@ -85,5 +85,8 @@ class RequestFailed(SwarmPoolError):
     """
 
     def __init__(self, response: Response) -> None:
-        super().__init__(f"{response.kind}: {response.error}")
+        super().__init__(response)  # as the only argument, so that it can be pickled
         self.response = response
+
+    def __str__(self) -> str:
+        return f"{self.response.kind}: {self.response.error}"
