@@ -55,7 +55,7 @@ def batch_results(
         _one(agent_index, exchange, outcome, failure, reply, number)
         for reply, number in zip(replies, numbers, strict=True)
     ]
-    return results, failure.kind if failure else None
+    return results, None if any(response.success for response in results) else results[0].kind
 
 
 def _one(
