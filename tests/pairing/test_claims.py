@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 
 import pytest
-from _pytest.mark import ParameterSet
 from broken_clients import BROKEN, Broken
 
 from fleetsim.proofs.claim import Claim
 from fleetsim.proofs.claims import CLAIMS
-from fleetsim.proofs.runner import run_claim
+from fleetsim.proofs.runner import CLAIM_DEADLINE, run_claim
 from swarmpool.proving import client as swarmpool
 
 LITTLE_PATIENCE = 0.5  # seconds; a broken client would use up any amount
+pytestmark = pytest.mark.timeout(2 * CLAIM_DEADLINE)
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 SLOW = {"keepalive-race"}  # it waits for real servers' real timers
 
 
-def marked(case: object, *names: str) -> ParameterSet:
+def marked(case: object, *names: str) -> pytest.ParameterSet:
     """`case` as a parameter with a readable id."""
     return pytest.param(case, id="-".join(names), marks=[pytest.mark.slow] if names[0] in SLOW else [])
 
