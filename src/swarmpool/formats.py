@@ -112,7 +112,7 @@ def read_generate_delta(data: bytes) -> Delta:
 
 def chat_body(model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int, sampling: Mapping[str, Any]) -> Json:
     """A chat completion's request; `sampling` has the last word."""
-    return {"model": model, "messages": list(messages), "max_tokens": max_tokens, **sampling}
+    return {"model": model, "messages": messages, "max_tokens": max_tokens, **sampling}
 
 
 def completions_body(model: str, prompts: Sequence[str], max_tokens: int, sampling: Mapping[str, Any]) -> Json:

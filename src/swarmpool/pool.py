@@ -224,7 +224,8 @@ class AgentPool:
         path, body = composed
         exchange, outcome = await self._exchange(agent, path, body, self.timeout)
         reply, failure = judge(outcome, self._read_whole)
-        return self._result(
+        self._tree.counts.count(failure.kind if failure else None)
+        return result(
             agent_index,
             exchange,
             text=reply.text,

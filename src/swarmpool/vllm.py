@@ -165,9 +165,7 @@ class VLLMPool(AgentPool):
         if isinstance(found, Response):
             return found
         model, tokens = found
-        return "/v1/chat/completions", encode(
-            chat_body(model, conversation, tokens, {**self._vllm.sampling, **sampling})
-        )
+        return "/v1/chat/completions", encode(chat_body(model, conversation, tokens, self._sampling(sampling)))
 
     def _stream_sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"stream_options": {"include_usage": True}, **sampling, "stream": True}
@@ -193,9 +191,15 @@ class VLLMPool(AgentPool):
                 model, context = model or card.name, context or card.max_model_len
             elif model is None:
                 return self._without_model(agent, agent_index, card.reason)
+        if explicit is not None:
+            return model, explicit
         room = (context or _UNKNOWN_CONTEXT) - length // _CHARACTERS_PER_TOKEN - options.buffer
-        tokens = min(options.max_tokens, max(_LEAST_TOKENS, room)) if explicit is None else explicit
-        return model, tokens
+        return model, min(options.max_tokens, max(_LEAST_TOKENS, room))
+
+    def _sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The pool's parameters and a call's, which win."""
+        always = self._vllm.sampling
+        return {**always, **sampling} if always else sampling
 
     def _without_model(self, agent: Agent, agent_index: int, reason: Exception) -> Response:
         if not isinstance(reason, WireFailure):
@@ -254,7 +258,7 @@ class VLLMPool(AgentPool):
         if isinstance(found, Response):
             return [replace(found, prompt_index=number) for number in numbers]
         model, tokens = found
-        body = encode(completions_body(model, prompts, tokens, {**self._vllm.sampling, **sampling}))
+        body = encode(completions_body(model, prompts, tokens, self._sampling(sampling)))
         limit = batch_seconds(self._vllm, self.timeout, len(prompts))
         exchange, outcome = await self._exchange(agent, "/v1/completions", body, limit)
         results, kind = batch_results(agent_index, exchange, outcome, numbers)
