@@ -82,13 +82,14 @@ class Stream(AsyncIterator[StreamChunk]):
 
     `async for chunk in stream` yields text as it comes and, last, a chunk with the `Response`; `await stream` reads to
     the end and returns that `Response`. The request is sent by the first of these, which therefore raises what an
-    admission raises. For one task at a time; cancelling a read aborts the stream.
+    admission raises. For one task at a time, others get a RuntimeError; cancelling a read aborts the stream.
     """
 
     def __init__(self, plan: StreamPlan) -> None:
         self.response: Response | None = None
         self._plan = plan
         self._state = _State.NEW
+        self._reading = False
         self._exchange: Exchange | None = None
         self._request: tuple[str, bytes] = ("", b"")
         self._body: ClientResponse | None = None
@@ -115,14 +116,19 @@ class Stream(AsyncIterator[StreamChunk]):
 
     async def __anext__(self) -> StreamChunk:
         """The next chunk; StopAsyncIteration after the one with the `response`."""
+        if self._reading:
+            raise RuntimeError("another task is reading this stream")
         while not self._chunks:
             if self._state is _State.OVER:
                 raise StopAsyncIteration
+            self._reading = True
             try:
                 await (self._begin() if self._state is _State.NEW else self._advance())
             except BaseException:
                 self._give_up()
                 raise
+            finally:
+                self._reading = False
         return self._chunks.popleft()
 
     def __await__(self) -> Generator[Any, None, Response]:
@@ -137,7 +143,12 @@ class Stream(AsyncIterator[StreamChunk]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Leave the stream. One that has not ended is aborted, and its `response` is of kind `abandoned`."""
+        """Leave the stream. One that has not ended is aborted, and its `response` is of kind `abandoned`.
+
+        Raises RuntimeError, and changes nothing, while another task reads: cancel that task instead.
+        """
+        if self._reading:
+            raise RuntimeError("another task is reading this stream: cancel that task to end it")
         self._give_up()
 
     def __del__(self) -> None:
@@ -147,7 +158,7 @@ class Stream(AsyncIterator[StreamChunk]):
         if threading.get_ident() == self._thread:
             self._give_up()
         else:  # the garbage collector runs in whatever thread it likes
-            loop.call_soon_threadsafe(exchange.end)
+            loop.call_soon_threadsafe(self._give_up)
 
     async def _to_the_end(self) -> Response:
         async for chunk in self:
@@ -192,8 +203,12 @@ class Stream(AsyncIterator[StreamChunk]):
                 self._take_whole(body.status, await body.read())
                 self._finish(self._failure)
             return
-        piece = await self._body.content.readany()
-        self._take(self._parser.feed(piece))
+        piece = b""
+        if not self._done:
+            piece = await self._body.content.readany()
+            self._take(self._parser.feed(piece))
+            if self._chunks:
+                return  # the reader has these before the drain, which may take its time
         if self._done:
             await self._drain(self._body)
         if self._done or not piece:
