@@ -75,7 +75,7 @@ def leaky_module(mark: str = "") -> str:
     return "\n".join(tests)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_each_leak_fails_its_own_test_and_no_other(gated: pytest.Pytester, workers: str) -> None:
     gated.makepyfile(leaky_module())
     result = gated.runpytest_subprocess("-p", "no:randomly", "-n", workers)
