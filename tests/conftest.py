@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
 import pytest
 from leak_gate import LeakGate
@@ -11,6 +13,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeakGate(), "leak-gate")
 
 
-# Timings never fail a test: on a busy machine an example may take any time.
+# Timings never fail a test: on a busy machine an example may take any time. `tox` tries the same examples every time;
+# at a desk they are new ones every time.
 hypothesis.settings.register_profile("house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("house")
+hypothesis.settings.register_profile("repeatable", hypothesis.settings.get_profile("house"), derandomize=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
