@@ -97,8 +97,10 @@ class _CountedHandler(ResponseHandler):
             super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        body = self._payload
+        body, writer = self._payload, self._drain_waiter
         super().connection_lost(exc)
+        if writer is not None and writer.done() and not writer.cancelled():
+            writer.exception()  # aiohttp 3.12 shields it: where its writer was cancelled, nobody would
         if body is not None and not body.is_eof() and body.exception() is None:
             # When its parser gives up in mid-body, aiohttp leaves the reader waiting for ever (3.12.15 to 3.14.5).
             body.set_exception(ClientError(f"the body is not HTTP: {self.exception()!r}"))
