@@ -1,39 +1,28 @@
-"""`AgentPool`: a view of a tree, and the calls that send.
-
-A view is a tuple of agents and a reference to the tree that all views share; there is nothing else to copy, forget or
-close. The pool that was constructed is the root, and only the root opens and closes.
-"""
+"""`AgentPool`: a view of a tree, and the calls that send."""
 
 from __future__ import annotations
 
 import asyncio
-import operator
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from ssl import SSLContext
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from swarmpool.endpoints import as_endpoint
-from swarmpool.errors import BadIndex, EmptyPool
 from swarmpool.fanout import Turns, as_finished, in_order
 from swarmpool.formats import Delta, Reply, encode, generate_body, read_generate, read_generate_delta
-from swarmpool.options import PoolOptions, count, count_or_none, seconds, seconds_or_none, text
+from swarmpool.options import PoolOptions, count_or_none, seconds, seconds_or_none, text
 from swarmpool.responses import Response
 from swarmpool.results import REFUSALS, judge, refused, result
 from swarmpool.streaming import Stream, StreamPlan
 from swarmpool.tree import Tree
+from swarmpool.views import View
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
     from swarmpool.agents import Agent
     from swarmpool.endpoints import AgentEndpoint, Located
     from swarmpool.exchange import Exchange, Outcome
-    from swarmpool.limiter import Limiter
-    from swarmpool.statistics import PoolStatistics
 
     EndpointLike = AgentEndpoint | Located | tuple[str, int]
 
@@ -42,7 +31,7 @@ __all__ = ["AgentPool"]
 Messages = Sequence[Mapping[str, Any]]
 
 
-class AgentPool:
+class AgentPool(View):
     """Agents that speak `POST /generate {"prompt"} -> {"response"}`, driven over one session.
 
     `endpoints` are `AgentEndpoint`s, `(host, port)` pairs, or anything with `host` and `port`. At most
@@ -92,115 +81,7 @@ class AgentPool:
         )
         checked = [_endpoint(item, index) for index, item in enumerate(endpoints)]
         name = f"{type(self).__name__}({len(checked)} agents{f', first {checked[0].url}' if checked else ''})"
-        self._tree = Tree(name, checked, options)
-        self._agents: tuple[Agent, ...] = self._tree.agents
-        self._root: AgentPool | None = None  # not itself: a cycle would keep a dropped pool until the next collection
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name):
-            """A view has the attributes that a subclass gave the root; a name nobody has is an AttributeError."""
-            root = self.__dict__.get("_root")
-            if root is None or name.startswith("__"):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            return getattr(root, name)
-
-    # ---------------------------------------------------------------------------------------------- what it is
-
-    @property
-    def size(self) -> int:
-        """Agents in this view."""
-        return len(self._agents)
-
-    @property
-    def endpoints(self) -> tuple[AgentEndpoint, ...]:
-        """The agents' endpoints, in the order of their indices."""
-        return tuple(agent.endpoint for agent in self._agents)
-
-    @property
-    def timeout(self) -> float | None:
-        """Seconds that a request may take on the wire."""
-        return self._tree.options.timeout
-
-    def statistics(self) -> PoolStatistics:
-        """One frozen, consistent record of the whole tree. Works in any state."""
-        return self._tree.statistics(self.size)
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __repr__(self) -> str:
-        now = self.statistics()
-        sockets, admission = now.connections, now.admission
-        view = "" if self._root is None else f" of {now.agents}"
-        return (
-            f"<{type(self).__name__} {now.state.name} {self.size}{view} agents | "
-            f"requests: {admission.in_flight} of {now.limit} in flight, {admission.waiting} waiting, "
-            f"{now.requests.succeeded} ok, {now.requests.failed} failed | "
-            f"connections: {sockets.open} of {now.connector_limit} open ({sockets.idle} idle), "
-            f"{sockets.opened} opened, {sockets.reused} reused>"
-        )
-
-    # For people who read internals: the one session, the limiter, the endpoints.
-
-    @property
-    def _session(self) -> ClientSession | None:
-        return self._tree.session
-
-    @property
-    def _semaphore(self) -> Limiter:
-        return self._tree.limiter
-
-    @property
-    def _endpoints(self) -> tuple[AgentEndpoint, ...]:
-        return self.endpoints
-
-    # ---------------------------------------------------------------------------------------------- its life
-
-    async def __aenter__(self) -> Self:
-        """Open. Entering a sub-pool, or an open pool again, changes nothing. Raises `PoolClosed` after a close."""
-        self._tree.check_open()
-        if self._root is None:
-            self._tree.open()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self, drain: float = 5.0) -> None:
-        """Close the tree: refuse newcomers, fail those who wait, give requests under way `drain` seconds, end the rest.
-
-        When it returns no socket, task or timer of the tree is left. Requests that were ended are results of kind
-        `closed`. It may be called often and by many at once: all return when it is done, and the soonest drain counts.
-        Cancelling a caller does not stop the closing. On a sub-pool it does nothing: only the root closes.
-        """
-        seconds("drain", drain, zero=True)
-        if self._root is None:
-            await self._tree.close(drain)
-
-    # ---------------------------------------------------------------------------------------------- views
-
-    def by_tag(self, key: str, value: str) -> Self:
-        """The agents of this view whose tag `key` is `value`."""
-        return self._view(agent for agent in self._agents if agent.endpoint.tags.get(key) == value)
-
-    def sample(self, n: int, seed: int | None = None) -> Self:
-        """`n` agents of this view, or all if it has fewer, chosen by chance: the same for the same `seed`."""
-        count("n", n, at_least=0)
-        chance = random.Random(seed)
-        return self._view(chance.sample(self._agents, min(n, self.size)))
-
-    def select(self, indices: Iterable[int]) -> Self:
-        """The agents at `indices` of this view, in that order. Raises `BadIndex`."""
-        self._tree.check_open()
-        return self._view([self._agents[self._checked(index)] for index in indices])
-
-    def slice(self, start: int, stop: int) -> Self:
-        """The agents from `start` up to but not including `stop`, clamped to this view."""
-        start, stop = operator.index(start), operator.index(stop)
-        return self._view(self._agents[max(start, 0) : max(stop, 0)])
+        super().__init__(Tree(name, checked, options))
 
     # ---------------------------------------------------------------------------------------------- requests
 
@@ -346,25 +227,6 @@ class AgentPool:
         return read_generate_delta(data)
 
     # ---------------------------------------------------------------------------------------------- the inside
-
-    def _view(self, agents: Iterable[Agent]) -> Self:
-        self._tree.check_open()
-        view = object.__new__(type(self))
-        view._tree, view._agents = self._tree, tuple(agents)
-        view._root = self if self._root is None else self._root
-        return view
-
-    def _checked(self, index: int) -> int:
-        index = operator.index(index)
-        if not 0 <= index < self.size:
-            raise BadIndex(f"index {index} is not one of this view's {self.size} agents (0 to {self.size - 1})")
-        return index
-
-    def _agent(self, agent_index: int) -> Agent:
-        self._tree.check_open()
-        if not self._agents:
-            raise EmptyPool("this view has no agents")
-        return self._agents[self._checked(agent_index)]
 
     def _workers(self, prompts: object, agents: int) -> int:
         options = self._tree.options
