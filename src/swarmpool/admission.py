@@ -111,10 +111,7 @@ class Admission:
         """Take a waiting ticket out of the queue; False if it is not in it (any more)."""
         if self._waiting.pop(ticket.number, None) is None:
             return False
-        key = self._key(ticket.agent)
-        line = self._lines[key]
-        del line.tickets[ticket.number]
-        self._forget_if_unused(key, line)
+        del self._lines[self._key(ticket.agent)].tickets[ticket.number]
         return True
 
     def release(self, agent: Hashable) -> None:

@@ -95,6 +95,19 @@ def test_a_ticket_can_be_withdrawn_once() -> None:
     assert (served, doors.in_use) == ([], 0)
 
 
+@pytest.mark.parametrize("per_agent", [None, 5])
+def test_who_stands_behind_a_withdrawn_ticket_moves_up(per_agent: int | None) -> None:
+    doors, served = serve_all(1, per_agent=per_agent)
+    doors.admit("a")
+    first = doors.enqueue("a", "first")
+    doors.enqueue("b", "between")
+    doors.enqueue("a", "last")
+    doors.withdraw(first)
+    doors.release("a")
+    doors.release("b")
+    assert served == ["between", "last"]
+
+
 def test_a_ticket_that_was_served_cannot_be_withdrawn() -> None:
     doors, _ = serve_all(1)
     doors.admit("a")
@@ -145,8 +158,11 @@ def test_agents_that_nobody_uses_are_forgotten() -> None:
     for number in range(100):
         doors.admit(number)
         doors.withdraw(doors.enqueue(number, "left"))
+        doors.withdraw(doors.enqueue(-number, "left"))
+        doors.enqueue(number + 1, "stays")
         doors.release(number)
-    assert (len(doors._lines), len(doors._heap)) == (0, 0)
+        doors.release(number + 1)
+    assert (doors.in_use, doors.waiting, len(doors._lines), len(doors._heap)) == (0, 0, 0, 0)
 
 
 # ------------------------------------------------------------------------------------------------ cost
@@ -312,5 +328,5 @@ class AdmissionMachine(RuleBasedStateMachine):
         assert len(set(agents)) == len(agents) <= len(AGENTS)
 
 
-AdmissionMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
+AdmissionMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 TestAdmission = AdmissionMachine.TestCase
