@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     EndpointLike = AgentEndpoint | Located | tuple[str, int]
 
-__all__ = ["AgentPool"]
+__all__ = ["AgentPool", "check_prompts"]
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -76,7 +76,7 @@ class AgentPool(View):
             keepalive_timeout=keepalive_timeout,
             connect_timeout=connect_timeout,
             dns_ttl=dns_ttl,
-            headers=dict(headers or {}),
+            headers={} if headers is None else headers,
             ssl=True if ssl is None else ssl,
         )
         checked = [_endpoint(item, index) for index, item in enumerate(endpoints)]
@@ -124,6 +124,7 @@ class AgentPool(View):
         A plain agent takes one prompt at a time, so each is a request and a slot of its own.
         """
         self._agent(agent_index)
+        check_prompts(prompts)
         turns = Turns(prompts, 1, self._tree.options.concurrency_per_agent)
 
         async def one(index: int, prompt: str) -> Response:
@@ -238,8 +239,7 @@ class AgentPool(View):
     def _plan_all(
         self, prompts: Iterable[str], max_tokens: int | None, sampling: Mapping[str, Any]
     ) -> tuple[Turns, int, Callable[[int, Any], Awaitable[Response]]]:
-        if isinstance(prompts, str):
-            raise TypeError("prompts must be a collection of prompts, not one string")
+        check_prompts(prompts)
         size = self.size
 
         async def one(index: int, prompt: str) -> Response:
@@ -276,6 +276,12 @@ class AgentPool(View):
         response = result(agent_index, exchange, **facts)
         self._tree.counts.count(response.kind)
         return response
+
+
+def check_prompts(prompts: object) -> None:
+    """Refuse one string, which is a collection of characters."""
+    if isinstance(prompts, str):
+        raise TypeError("prompts must be a collection of prompts, not one string")
 
 
 def _endpoint(item: Any, index: int) -> AgentEndpoint:

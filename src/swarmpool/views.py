@@ -39,6 +39,8 @@ class View:
 
         def __getattr__(self, name):
             """A view has the attributes that a subclass gave the root; a name nobody has is an AttributeError."""
+            if hasattr(type(self), name):  # a property that raised AttributeError: let it say so itself
+                return object.__getattribute__(self, name)
             root = self.__dict__.get("_root")
             if root is None or name.startswith("__"):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -22,7 +22,7 @@ from swarmpool.formats import (
 )
 from swarmpool.metadata import Metadata
 from swarmpool.options import VLLMOptions, count_or_none, text
-from swarmpool.pool import AgentPool, Messages
+from swarmpool.pool import AgentPool, Messages, check_prompts
 from swarmpool.responses import Response
 from swarmpool.results import REFUSALS, refused, unsent
 
@@ -131,6 +131,7 @@ class VLLMPool(AgentPool):
         as a whole fails each of its prompts. Raises as a single call does if there is one batch (1,024 prompts).
         """
         self._agent(agent_index)
+        check_prompts(prompts)
         prompts = [text(f"prompts[{index}]", prompt) for index, prompt in enumerate(prompts)]
         if len(prompts) in range(1, BATCH_LIMIT + 1):
             return await self._batch(agent_index, prompts, range(len(prompts)), max_tokens, sampling)
@@ -143,8 +144,7 @@ class VLLMPool(AgentPool):
         if not self._vllm.use_batch:
             return await self.send_all(prompts, max_tokens, **sampling)
         self._agent(0)
-        if isinstance(prompts, str):
-            raise TypeError("prompts must be a collection of prompts, not one string")
+        check_prompts(prompts)
         everything = [text(f"prompts[{index}]", prompt) for index, prompt in enumerate(prompts)]
         size = self.size
         return await self._batches(everything, size, lambda number: number % size, max_tokens, sampling)
