@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -457,8 +456,7 @@ class SocketsMachine(RuleBasedStateMachine):
         self.waiting: list[asyncio.Task[None]] = []
         self.granted: list[asyncio.Task[None]] = []
         self.all: list[FakeSocket] = []
-        self.idle_since: dict[FakeSocket, tuple[float, int]] = {}
-        self.numbers = itertools.count()
+        self.idle_since: dict[FakeSocket, float] = {}
         self.failed = 0
 
     @initialize(limit=st.integers(1, 4), keepalive_timeout=st.none() | st.just(4.0))
@@ -509,7 +507,7 @@ class SocketsMachine(RuleBasedStateMachine):
     def comes_to_rest(self, socket: FakeSocket) -> None:
         if self.legal(self.sockets.rest, socket, socket.state is ACQUIRED):
             self.idle_since.pop(socket, None)  # so that the mapping is in the order of the releases
-            self.idle_since[socket] = self.loop.time(), next(self.numbers)
+            self.idle_since[socket] = self.loop.time()
 
     @rule(socket=fakes)
     def is_reused(self, socket: FakeSocket) -> None:
@@ -576,7 +574,7 @@ class SocketsMachine(RuleBasedStateMachine):
     def nothing_idle_is_too_old(self) -> None:
         if self.keepalive_timeout is not None:
             oldest = self.loop.time() - self.keepalive_timeout
-            assert all(self.idle_since[socket][0] > oldest for socket in self.all if socket.state is IDLE)
+            assert all(self.idle_since[socket] > oldest for socket in self.all if socket.state is IDLE)
 
     @invariant()
     def the_longest_idle_goes_first(self) -> None:
