@@ -13,6 +13,7 @@ from typing import Any
 __all__ = ["PoolOptions", "VLLMOptions", "count", "count_or_none", "seconds", "seconds_or_none", "text"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_UNSENDABLE = re.compile(r"[\r\n\0\ud800-\udfff]")  # would end the header, or is no character alone
 _ENVIRONMENT_PREFIXES = ("SWARMPOOL_", "AURORA_SWARM_")
 
 
@@ -94,7 +95,7 @@ def _check_headers(headers: object) -> None:
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ValueError(f"headers has a name that HTTP does not allow: {name!r}")
-        if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
+        if not isinstance(value, str) or _UNSENDABLE.search(value):
             raise ValueError(f"headers[{name!r}] must be text on one line")  # not shown: it may be a secret
 
 

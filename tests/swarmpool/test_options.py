@@ -163,7 +163,7 @@ def test_a_bad_pool_option_is_refused_by_name(changes: dict[str, Any], message: 
     assert complaint(lambda: pool_options(**changes)) == message
 
 
-@pytest.mark.parametrize("value", ["sk-secret\r\nX: y", "sk-secret\n", "sk-secret\0", b"sk-secret", 7])
+@pytest.mark.parametrize("value", ["sk-secret\r\nX: y", "sk-secret\n", "sk-secret\0", "sk-\ud800", b"sk-secret", 7])
 def test_a_bad_header_is_refused_without_showing_its_value(value: object) -> None:
     message = complaint(lambda: pool_options(headers={"Authorization": value}))
     assert message == "ValueError: headers['Authorization'] must be text on one line"
