@@ -2,7 +2,8 @@
 
 The first caller starts the one request, as a task of the tree, and everybody waits for it; a caller that is cancelled
 takes nobody's answer away. If it fails, each caller asks its own agent (again one request per agent, however many
-callers), so that one dead agent does not speak for the tree. A failure is remembered for `_FAILURE_SECONDS`.
+callers), so that one dead agent does not speak for the tree. A failure is remembered for `_FAILURE_SECONDS`; that there
+was no slot to ask with is no fault of the agent's, and not remembered.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Metadata:
         Cancelling it leaves the request to the others who wait for it. Concurrent calls share one request.
         """
         if self._card is None and not self._failed:
-            await self._share(_ANY, agent)
+            answer = await self._share(_ANY, agent)
+            if not self._failed:  # known, or refused a slot
+                return answer
         if self._card is None:
             failed = self._failed.get(agent.key)
             if failed is not None and asyncio.get_running_loop().time() < failed.until:
@@ -70,9 +73,11 @@ class Metadata:
         loop = asyncio.get_running_loop()
         try:
             self._card = await self._get(agent)
-        except (WireFailure, AdmissionError, PoolClosed) as reason:
+        except WireFailure as reason:
             self._failed[agent.key] = failed = Unknown(reason, loop.time() + _FAILURE_SECONDS)
             return failed
+        except (AdmissionError, PoolClosed) as reason:
+            return Unknown(reason, loop.time())
         self._failed.clear()
         return self._card
 
