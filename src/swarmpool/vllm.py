@@ -165,7 +165,9 @@ class VLLMPool(AgentPool):
         if isinstance(found, Response):
             return found
         model, tokens = found
-        return "/v1/chat/completions", encode(chat_body(model, conversation, tokens, self._sampling(sampling)))
+        return "/v1/chat/completions", encode(
+            chat_body(model, conversation, tokens, self._sampling(sampling, max_tokens))
+        )
 
     def _stream_sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"stream_options": {"include_usage": True}, **sampling, "stream": True}
@@ -196,10 +198,15 @@ class VLLMPool(AgentPool):
         room = (context or _UNKNOWN_CONTEXT) - length // _CHARACTERS_PER_TOKEN - options.buffer
         return model, min(options.max_tokens, max(_LEAST_TOKENS, room))
 
-    def _sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _sampling(self, sampling: Mapping[str, Any], max_tokens: int | None) -> Mapping[str, Any]:
         """The pool's parameters and a call's, which win."""
         always = self._vllm.sampling
-        return {**always, **sampling} if always else sampling
+        if not always:
+            return sampling
+        merged = {**always, **sampling}
+        if max_tokens is not None:
+            merged.pop("max_tokens", None)
+        return merged
 
     def _without_model(self, agent: Agent, agent_index: int, reason: Exception) -> Response:
         if not isinstance(reason, WireFailure):
@@ -258,7 +265,7 @@ class VLLMPool(AgentPool):
         if isinstance(found, Response):
             return [replace(found, prompt_index=number) for number in numbers]
         model, tokens = found
-        body = encode(completions_body(model, prompts, tokens, self._sampling(sampling)))
+        body = encode(completions_body(model, prompts, tokens, self._sampling(sampling, max_tokens)))
         limit = batch_seconds(self._vllm, self.timeout, len(prompts))
         exchange, outcome = await self._exchange(agent, "/v1/completions", body, limit)
         results, kind = batch_results(agent_index, exchange, outcome, numbers)
