@@ -8,13 +8,13 @@ a client's disconnect reaches the generation: both must stop all work for that r
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = ["Answer", "ApiRequest", "EventStream", "Reply", "Unary"]
 
 
-@dataclass(frozen=True, slots=True)
-class ApiRequest:
+class ApiRequest(msgspec.Struct, frozen=True):
     """One parsed request. `headers` looks names up without regard to case; `path` carries no query."""
 
     method: str
@@ -24,8 +24,7 @@ class ApiRequest:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(msgspec.Struct, frozen=True):
     """A whole answer. `vary` is off only where vLLM answers from outside its CORS middleware (its own 500s)."""
 
     status: int
@@ -35,8 +34,7 @@ class Unary:
     vary: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class EventStream:
+class EventStream(msgspec.Struct, frozen=True):
     """A stream of server-sent events.
 
     Each item of `events` is one complete event (`b"data: ...\\n\\n"`), leaves as one HTTP chunk in one write, and the

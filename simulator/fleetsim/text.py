@@ -15,9 +15,9 @@ import sys
 from array import array
 from collections.abc import Iterator
 from functools import lru_cache
-from hashlib import blake2b
 from importlib import resources
 from itertools import accumulate
+from zlib import crc32
 
 import msgspec
 
@@ -59,9 +59,7 @@ class Corpus:
 
     def choose(self, key: bytes, count: int) -> Passage:
         """Return the passage of `count` tokens that `key` stands for: it begins with a sentence."""
-        digest = blake2b(key, digest_size=8).digest()
-        start = self._starts[int.from_bytes(digest) % len(self._starts)]
-        return Passage(self, start, count)
+        return Passage(self, self._starts[crc32(key) % len(self._starts)], count)
 
     def pieces(self, start: int, count: int) -> list[str]:
         """Return `count` tokens from `start` on, as text; the corpus goes round."""
@@ -75,6 +73,8 @@ class Corpus:
     def json(self, start: int, count: int) -> bytes:
         """Return `count` tokens from `start` on, together, as the inside of a JSON string."""
         ends = self._json_ends
+        if start + count < len(ends):
+            return self._json[ends[start] : ends[start + count]]
         return b"".join([self._json[ends[first] : ends[last]] for first, last in self._spans(start, count)])
 
     def _spans(self, start: int, count: int) -> Iterator[tuple[int, int]]:

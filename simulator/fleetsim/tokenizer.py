@@ -61,15 +61,16 @@ def cut(text: str) -> list[str]:
 
 
 class _Sizes(dict[str, int]):
-    """The length in tokens of each word seen so far, with a space before it. Words repeat, so most are known."""
+    """The length in tokens of each word seen so far, with `before` before it. Words repeat, so most are known."""
 
-    __slots__ = ("_count",)
+    __slots__ = ("_before", "_count")
 
-    def __init__(self, count: Callable[[str], int]) -> None:
+    def __init__(self, count: Callable[[str], int], *, before: str) -> None:
         self._count = count
+        self._before = before
 
     def __missing__(self, word: str) -> int:
-        size = self._count(f" {word}")
+        size = self._count(self._before + word)
         if len(word) <= _LONGEST_REMEMBERED:
             if len(self) >= _MOST_REMEMBERED:
                 self.clear()
@@ -83,7 +84,7 @@ class Tokenizer:
     Does not change once made, but for what it remembers to be fast, so any number of servers and tasks share one.
     """
 
-    __slots__ = ("_ids", "_pieces", "_sizes")
+    __slots__ = ("_first_sizes", "_ids", "_pieces", "_sizes")
 
     def __init__(self, vocabulary: Iterable[str], *, seed: int) -> None:
         known = dict.fromkeys((*vocabulary, *_SPECIAL))
@@ -94,7 +95,8 @@ class Tokenizer:
         random.Random(seed).shuffle(pieces)
         self._pieces: Sequence[str] = pieces
         self._ids = {piece: number for number, piece in enumerate(pieces)}
-        self._sizes = _Sizes(self._count)
+        self._first_sizes = _Sizes(self._count, before="")
+        self._sizes = _Sizes(self._count, before=" ")
 
     @property
     def vocabulary_size(self) -> int:
@@ -107,7 +109,7 @@ class Tokenizer:
             # Spaces in a row are tokens of their own.
             return self._count(text)
         first, *words = text.split(" ")
-        return self._count(first) + sum(map(self._sizes.__getitem__, words))
+        return self._first_sizes[first] + sum(map(self._sizes.__getitem__, words))
 
     def _count(self, text: str) -> int:
         pieces = _CUT.findall(text)

@@ -27,7 +27,7 @@ async def test_a_unary_answer_is_vllms_to_the_byte() -> None:
     assert isinstance(reply, Unary)
     assert timeless(reply.body) == (
         b'{"id":"chatcmpl-me","object":"chat.completion","created":T,"model":"sim","choices":[{"index":0,"message":{'
-        b'"role":"assistant","content":"Might after Congress performance determine","refusal":null,"annotations":null,'
+        b'"role":"assistant","content":"Cell deal page sister stock","refusal":null,"annotations":null,'
         b'"audio":null,"function_call":null,"reasoning":null},"logprobs":null,"finish_reason":"length","stop_reason":null,'
         b'"token_ids":null,"routed_experts":null,"weight_versions":null}],"service_tier":null,"system_fingerprint":"'
         + FINGERPRINT
@@ -59,11 +59,7 @@ def token(text: bytes) -> bytes:
 
 async def test_a_stream_is_vllms_to_the_byte() -> None:
     assert await stream_of(named(stream=True, max_tokens=3)) == (
-        ROLE
-        + token(b"Might")
-        + token(b" after")
-        + HEAD
-        + b'{"index":0,"delta":{"content":" Congress"},"logprobs":null,'
+        ROLE + token(b"Cell") + token(b" deal") + HEAD + b'{"index":0,"delta":{"content":" page"},"logprobs":null,'
         b'"finish_reason":"length","stop_reason":null,"token_ids":null,"weight_versions":null}],'
         b'"system_fingerprint":"' + FINGERPRINT + b'","kv_transfer_params":null}\n\ndata: [DONE]\n\n'
     )
@@ -72,7 +68,7 @@ async def test_a_stream_is_vllms_to_the_byte() -> None:
 async def test_a_stream_with_usage_has_the_fingerprint_on_the_usage_event() -> None:
     request = named(stream=True, max_tokens=2, stream_options={"include_usage": True})
     assert await stream_of(request) == (
-        ROLE + token(b"Might") + HEAD + b'{"index":0,"delta":{"content":" after"},"logprobs":null,'
+        ROLE + token(b"Cell") + HEAD + b'{"index":0,"delta":{"content":" deal"},"logprobs":null,'
         b'"finish_reason":"length","stop_reason":null,"token_ids":null,"weight_versions":null}],'
         b'"kv_transfer_params":null}\n\n' + HEAD + b'],"usage":{"prompt_tokens":10,"total_tokens":12,'
         b'"completion_tokens":2},"system_fingerprint":"' + FINGERPRINT + b'"}\n\ndata: [DONE]\n\n'

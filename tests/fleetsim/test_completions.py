@@ -17,7 +17,7 @@ def paris(**fields: Any) -> dict[str, Any]:
 async def test_a_unary_answer_is_vllms_to_the_byte() -> None:
     reply = await post(PATH, paris(max_tokens=1))
     assert timeless(reply.body) == (
-        b'{"id":"cmpl-me","object":"text_completion","created":T,"model":"sim","choices":[{"index":0,"text":"Hard",'
+        b'{"id":"cmpl-me","object":"text_completion","created":T,"model":"sim","choices":[{"index":0,"text":"Attack",'
         b'"logprobs":null,"finish_reason":"length","stop_reason":null,"token_ids":null,"prompt_logprobs":null,'
         b'"prompt_token_ids":null,"routed_experts":null,"weight_versions":null}],"service_tier":null,'
         b'"system_fingerprint":"vllm-0.33.0-7b4e3495","usage":{"prompt_tokens":6,"total_tokens":7,'
@@ -41,14 +41,14 @@ def token(text: bytes, finish: bytes = b"null", after: bytes = b"") -> bytes:
 async def test_a_stream_is_vllms_to_the_byte() -> None:
     sent = timeless(b"".join(await events(PATH, paris(stream=True, max_tokens=2))))
     fingerprint = b',"system_fingerprint":"vllm-0.33.0-7b4e3495"'
-    assert sent == token(b"Hard") + token(b" age", b'"length"', fingerprint) + b"data: [DONE]\n\n"
+    assert sent == token(b"Attack") + token(b" fly", b'"length"', fingerprint) + b"data: [DONE]\n\n"
 
 
 async def test_a_stream_may_end_with_usage() -> None:
     body = paris(stream=True, max_tokens=1, stream_options={"include_usage": True, "continuous_usage_stats": True})
     first, usage, done = (timeless(event) for event in await events(PATH, body))
     counts = b',"usage":{"prompt_tokens":6,"total_tokens":7,"completion_tokens":1}'
-    assert first == token(b"Hard", b'"length"', counts)
+    assert first == token(b"Attack", b'"length"', counts)
     assert usage == HEAD + b"]" + counts + b',"system_fingerprint":"vllm-0.33.0-7b4e3495"}\n\n'
     assert done == b"data: [DONE]\n\n"
 

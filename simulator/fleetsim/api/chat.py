@@ -78,8 +78,12 @@ async def create_chat_completion(server: Server, request: ApiRequest) -> Reply:
     tokens = served.tokenizer.count(prompt)
     limit = _limit(asked, served, tokens)
     check_sampling(asked, limit)
-    wordings = [word(server, asked, prompt, sequence, limit) for sequence in range(asked.sequences())]
-    generation = server.engine.generate([Job(tokens, wording.count) for wording in wordings])
+    wordings, jobs = [], []
+    for sequence in range(asked.sequences()):
+        wording = word(server, asked, prompt, sequence, limit)
+        wordings.append(wording)
+        jobs.append(Job(tokens, wording.count))
+    generation = server.engine.generate(jobs)
     answer_id = msgspec.json.encode("chatcmpl-" + server.request_id(request, asked.request_id))
     if asked.stream:
         return EventStream(stream(_script(server, asked, answer_id, tokens, wordings), generation))
@@ -117,11 +121,11 @@ def _limit(asked: ChatRequest, served: Served, tokens: int) -> int:
 
 
 def _body(served: Served, answer_id: bytes, prompt_tokens: int, wordings: list[Wording]) -> bytes:
-    choices = [
-        _CHOICE % (index, wording.json(), wording.finish_reason, wording.stop_reason)
-        for index, wording in enumerate(wordings)
-    ]
-    usage = usage_counts(prompt_tokens, sum(wording.count for wording in wordings))
+    choices, tokens = [], 0
+    for index, wording in enumerate(wordings):
+        choices.append(_CHOICE % (index, wording.json(), wording.finish_reason, wording.stop_reason))
+        tokens += wording.count
+    usage = usage_counts(prompt_tokens, tokens)
     return _BODY % (answer_id, now(), served.model, b",".join(choices), served.fingerprint, usage)
 
 

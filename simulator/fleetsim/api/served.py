@@ -25,6 +25,9 @@ __all__ = ["VLLM_VERSION", "Served", "Server", "now", "served"]
 
 VLLM_VERSION = "0.33.0"
 
+_ID_STEP = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd, so that all 2**128 ids come before one comes again
+_ID_MASK = (1 << 128) - 1
+
 
 class Served:
     """One profile, with everything that requests to it share. Immutable once made."""
@@ -92,14 +95,14 @@ class Server:
     `in_flight` counts the requests it has not answered to the end, the one that asks included.
     """
 
-    __slots__ = ("_asked", "engine", "in_flight", "index", "seed", "served")
+    __slots__ = ("_last_id", "engine", "in_flight", "index", "seed", "served")
 
     def __init__(self, profile: Profile, *, seed: int, index: int, in_flight: Callable[[], int]) -> None:
         self.served = served(profile)
         self.seed = seed
         self.index = index
         self.in_flight = in_flight
-        self._asked = 0
+        self._last_id = int(_digest(b"%d/%d" % (seed, index), 16), 16)
         self.engine: Engine = self.served.engine or LatencyEngine(profile, chance=random.Random(f"{seed}/{index}"))
 
     def request_id(self, request: ApiRequest, given: str | None = None) -> str:
@@ -112,8 +115,8 @@ class Server:
 
     def new_id(self) -> str:
         """Return 32 hexadecimal digits: unlike all others of the fleet, and the same in every run of a seed."""
-        self._asked += 1
-        return blake2b(b"%d/%d/%d" % (self.seed, self.index, self._asked), digest_size=16).hexdigest()
+        self._last_id = (self._last_id + _ID_STEP) & _ID_MASK
+        return f"{self._last_id:032x}"
 
 
 def now() -> int:

@@ -8,14 +8,14 @@ or a model of a GPU's steps), a stream is `async for batch in generation`, and a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 __all__ = ["Engine", "Generation", "Job"]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One sequence to generate: lengths in tokens. `output_tokens` is at least 1."""
 
     prompt_tokens: int

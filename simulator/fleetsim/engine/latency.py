@@ -66,21 +66,22 @@ def _jitter(profile: Profile, chance: random.Random | None) -> Draw:
 class _Instant:
     """All tokens at once, in the order in which a step would make them: one of each sequence, then the next of each."""
 
-    __slots__ = ("_due", "_waited")
+    __slots__ = ("_due", "_jobs")
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self._due = _round_robin(jobs)
-        self._waited = False
+        self._jobs = jobs
+        self._due: list[int] | None = None
 
     def __aiter__(self) -> _Instant:
         return self
 
     async def __anext__(self) -> Sequence[int]:
+        if self._due is None:
+            self._due = _round_robin(self._jobs)
+        elif self._due:
+            await asyncio.sleep(0)
         if not self._due:
             raise StopAsyncIteration
-        if self._waited:
-            await asyncio.sleep(0)
-        self._waited = True
         batch, self._due = self._due[:_SLICE], self._due[_SLICE:]
         return batch
 
