@@ -80,6 +80,7 @@ class PoolOptions:
         for name in ("timeout", "queue_timeout", "keepalive_timeout", "connect_timeout", "dns_ttl"):
             seconds_or_none(name, getattr(self, name))
         _check_headers(self.headers)
+        object.__setattr__(self, "headers", dict(self.headers))  # the caller's own may change
         if not isinstance(self.ssl, SSLContext | bool):
             raise TypeError(f"ssl must be an ssl.SSLContext, True, False or None, not {type(self.ssl).__name__}")
 

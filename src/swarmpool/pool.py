@@ -79,7 +79,7 @@ class AgentPool(View):
             headers={} if headers is None else headers,
             ssl=True if ssl is None else ssl,
         )
-        checked = [_endpoint(item, index) for index, item in enumerate(endpoints)]
+        checked = _endpoints(endpoints)
         name = f"{type(self).__name__}({len(checked)} agents{f', first {checked[0].url}' if checked else ''})"
         super().__init__(Tree(name, checked, options))
 
@@ -282,6 +282,12 @@ def check_prompts(prompts: object) -> None:
     """Refuse one string, which is a collection of characters."""
     if isinstance(prompts, str):
         raise TypeError("prompts must be a collection of prompts, not one string")
+
+
+def _endpoints(items: object) -> list[AgentEndpoint]:
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        raise TypeError(f"endpoints must be a collection of endpoints, not {items!r}")
+    return [_endpoint(item, index) for index, item in enumerate(items)]
 
 
 def _endpoint(item: Any, index: int) -> AgentEndpoint:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Any, NoReturn
 
 from swarmpool.lifecycle import State
 from swarmpool.limiter import LimiterStatistics
 from swarmpool.responses import FailureKind
 from swarmpool.sockets import SocketStatistics
 
-__all__ = ["PoolStatistics", "RequestCounts", "RequestStatistics"]
+__all__ = ["PoolStatistics", "RequestCounts", "RequestStatistics", "Tally"]
+
+
+class Tally(dict[FailureKind, int]):
+    """Counts by kind of failure, which cannot be changed. A dict, so that `asdict`, JSON and pickle know what to do."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("statistics are a record of one moment and cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[Tally], tuple[dict[FailureKind, int]]]:
+        return type(self), (dict(self),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +39,7 @@ class RequestStatistics:
     failed: int
     cancelled: int
     abandoned_streams: int
-    failures: Mapping[FailureKind, int]
+    failures: Tally
 
 
 class RequestCounts:
@@ -52,7 +64,7 @@ class RequestCounts:
             failed=self.failures.total(),
             cancelled=self.cancelled,
             abandoned_streams=self.failures[FailureKind.ABANDONED],
-            failures=MappingProxyType(dict(self.failures)),
+            failures=Tally(self.failures),
         )
 
 

@@ -290,8 +290,8 @@ def _conversation(prompt: str | None, messages: Messages | None) -> tuple[list[M
 
 
 def _with_key(headers: Mapping[str, str] | None, api_key: str | None) -> Mapping[str, str]:
-    if api_key is None:
-        return {} if headers is None else headers
+    if api_key is None or not isinstance(headers, Mapping | None):
+        return headers or {}
     key = text("api_key", api_key)
     if not key or not key.isprintable() or not key.isascii():
         raise ValueError("api_key must be printable ASCII text")  # not shown: it is a secret

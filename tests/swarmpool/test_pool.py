@@ -417,3 +417,9 @@ async def test_closing_cancelled_at_any_step_is_finished_by_the_next_close() -> 
 
     async with RawAgent(respond) as agent:
         await cancel_at_every_step(partial(scene, agent))
+
+
+@pytest.mark.parametrize("endpoints", [5, None, "127.0.0.1:8000"])
+def test_endpoints_that_are_no_collection_are_refused_by_name(endpoints: Any) -> None:
+    with pytest.raises(TypeError, match="endpoints must be a collection"):
+        AgentPool(endpoints)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+import pickle
+
 import pytest
 
 from swarmpool.responses import FailureKind
@@ -28,10 +32,18 @@ def test_a_record_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         now.succeeded = 1  # type: ignore[misc]  # the refusal is what is tested
     with pytest.raises(TypeError):
-        now.failures[FailureKind.RESET] = 1  # type: ignore[index]  # the refusal is what is tested
+        now.failures[FailureKind.RESET] = 1
 
 
 def test_asking_for_a_kind_that_never_came_counts_nothing() -> None:
     counts = RequestCounts()
     assert counts.statistics().abandoned_streams == 0
     assert FailureKind.ABANDONED not in counts.statistics().failures
+
+
+def test_a_record_goes_through_asdict_json_and_pickle() -> None:
+    counts = RequestCounts()
+    counts.count(FailureKind.RESET)
+    record = counts.statistics()
+    assert json.loads(json.dumps(dataclasses.asdict(record)))["failures"] == {"reset": 1}
+    assert pickle.loads(pickle.dumps(record)) == record
