@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from fleetsim.errors import (
         BindError,
         EndingError,
+        FaultError,
         FleetError,
         IllegalMoveError,
         LedgerTimeoutError,
         StuckRequestError,
     )
     from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Unary
+    from fleetsim.faults.catalogue import Fault, fault_names, parse_fault
     from fleetsim.fleet import Fleet
     from fleetsim.hold import Hold
     from fleetsim.ledger import Ledger, LedgerSnapshot
@@ -32,6 +34,8 @@ __all__ = [
     "EndingError",
     "EventStream",
     "FakeVLLMServer",
+    "Fault",
+    "FaultError",
     "Fleet",
     "FleetEndpoint",
     "FleetError",
@@ -48,19 +52,23 @@ __all__ = [
     "StuckRequestError",
     "Unary",
     "ending_names",
+    "fault_names",
     "parse_ending",
+    "parse_fault",
 ]
 
 _HOMES = {
     "fleetsim.errors": (
         "BindError",
         "EndingError",
+        "FaultError",
         "FleetError",
         "IllegalMoveError",
         "LedgerTimeoutError",
         "StuckRequestError",
     ),
     "fleetsim.exchange": ("Answer", "ApiRequest", "EventStream", "Reply", "Unary"),
+    "fleetsim.faults.catalogue": ("Fault", "fault_names", "parse_fault"),
     "fleetsim.fleet": ("Fleet",),
     "fleetsim.hold": ("Hold",),
     "fleetsim.ledger": ("Ledger", "LedgerSnapshot"),

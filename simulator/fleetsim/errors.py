@@ -3,7 +3,8 @@
 FleetError                      anything the fleet refuses or cannot do
 ├── BindError                   a port could not be bound; also an OSError
 ├── IllegalMoveError            a server was asked for a move its state does not allow
-├── EndingError                 an ending was named, or given parameters, wrongly; also a ValueError
+├── FaultError                  a fault was named, or given parameters, wrongly; also a ValueError
+│   └── EndingError             the same of an ending
 ├── StuckRequestError           an answer kept running after it was cancelled
 └── LedgerTimeoutError          the ledger did not come to the wanted figures in time; also a TimeoutError
 """
@@ -12,7 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["BindError", "EndingError", "FleetError", "IllegalMoveError", "LedgerTimeoutError", "StuckRequestError"]
+__all__ = [
+    "BindError",
+    "EndingError",
+    "FaultError",
+    "FleetError",
+    "IllegalMoveError",
+    "LedgerTimeoutError",
+    "StuckRequestError",
+]
 
 
 class FleetError(Exception):
@@ -34,7 +43,11 @@ class IllegalMoveError(FleetError):
     """A server's state does not allow the move it was asked for; nothing has changed."""
 
 
-class EndingError(FleetError, ValueError):
+class FaultError(FleetError, ValueError):
+    """A fault's name or parameter is unknown, or a value is not what the parameter takes."""
+
+
+class EndingError(FaultError):
     """An ending's name or parameter is unknown, or a value is not what the parameter takes."""
 
 

@@ -32,7 +32,10 @@ closed or reset first. `server_closed`: the server was closed under it. `error`:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """One TCP connection. `ended_*` are None while it is open; `peer` is the client's `host:port`."""
+    """One TCP connection. `ended_*` are None while it is open; `peer` is the client's `host:port`.
+
+    `faults` names the faults that struck it when it was accepted.
+    """
 
     connection: int
     server: int
@@ -42,14 +45,16 @@ class ConnectionRecord:
     ended_at: float | None
     ended_by: EndedBy | None
     ended_how: EndedHow | None
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
     """One request. `number` counts over the fleet and `on_connection` over its connection, both from 1.
 
-    `status` is the HTTP status of the head sent, None if none was; `ending` the name of the ending applied; the last
-    two are None while the request is in flight.
+    `status` is the HTTP status of the head sent, None if none was; `ending` the name of the ending applied; they and
+    the two after them are None while the request is in flight. `faults` names the faults chosen for it, by its header
+    or by a rule, in the order they were chosen.
     """
 
     number: int
@@ -63,12 +68,13 @@ class RequestRecord:
     ending: str | None
     ended_at: float | None
     outcome: RequestOutcome | None
+    faults: tuple[str, ...] = ()
 
 
 class ConnectionLine:
     """The ledger's own, growing account of one connection."""
 
-    __slots__ = ("connection", "ended_at", "ended_by", "ended_how", "opened_at", "peer", "requests", "server")
+    __slots__ = ("connection", "ended_at", "ended_by", "ended_how", "faults", "opened_at", "peer", "requests", "server")
 
     def __init__(self, connection: int, server: int, peer: str, opened_at: float) -> None:
         self.connection, self.server, self.peer, self.opened_at = connection, server, peer, opened_at
@@ -76,6 +82,7 @@ class ConnectionLine:
         self.ended_at: float | None = None
         self.ended_by: EndedBy | None = None
         self.ended_how: EndedHow | None = None
+        self.faults: tuple[str, ...] = ()
 
     def record(self) -> ConnectionRecord:
         return ConnectionRecord(
@@ -87,6 +94,7 @@ class ConnectionLine:
             self.ended_at,
             self.ended_by,
             self.ended_how,
+            self.faults,
         )
 
 
@@ -98,6 +106,7 @@ class RequestLine:
         "connection",
         "ended_at",
         "ending",
+        "faults",
         "method",
         "number",
         "on_connection",
@@ -115,6 +124,7 @@ class RequestLine:
         self.ending: str | None = None
         self.ended_at: float | None = None
         self.outcome: RequestOutcome | None = None
+        self.faults: tuple[str, ...] = ()
 
     def record(self) -> RequestRecord:
         return RequestRecord(
@@ -129,4 +139,5 @@ class RequestLine:
             self.ending,
             self.ended_at,
             self.outcome,
+            self.faults,
         )

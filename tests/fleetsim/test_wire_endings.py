@@ -116,7 +116,7 @@ def test_a_parameter_is_checked_when_the_ending_is_made(after: object) -> None:
 
 
 def test_a_name_is_catalogued_once() -> None:
-    with pytest.raises(ValueError, match="has an ending 'eager' already"):
+    with pytest.raises(ValueError, match="has a fault 'eager' already"):
         catalogued(Eager)
     assert ending_names().count("eager") == 1
 

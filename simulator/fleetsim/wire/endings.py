@@ -1,8 +1,7 @@
-"""The catalogue of endings: the ways a response stops, unary and stream alike.
+"""Endings: the faults that write a response, and the first set of them: the ways it stops, unary and stream alike.
 
-An ending is a small frozen class. It asks the `Outgoing` for the reply, writes what it likes of it, and says what is to
-become of the connection. Its fields are its parameters; each knows how its value is written and checks it when the
-ending is made. To add one: write the class, decorate it with `catalogued`, and test what a raw socket sees.
+An ending asks the `Outgoing` for the reply, writes what it likes of it, and says what is to become of the connection.
+It is a fault of the catalogue (`fleetsim.faults.catalogue` says how to add one); more of them are in `fleetsim.faults`.
 
 Written form, as in the request header `X-Fleet-Ending`: `name` or `name;parameter=value;parameter=value`.
 """
@@ -10,16 +9,15 @@ Written form, as in the request header `X-Fleet-Ending`: `name` or `name;paramet
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
-from fleetsim.errors import EndingError
+from fleetsim.errors import EndingError, FaultError
 from fleetsim.exchange import EventStream, Reply, Unary
-from fleetsim.units import parse_duration
+from fleetsim.faults.catalogue import Fault, Stage, build, catalogued, find
+from fleetsim.faults.parameters import count, duration
 from fleetsim.wire.outgoing import Conclusion, Framing, Outgoing
 
 __all__ = [
@@ -42,47 +40,37 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Ending(ABC):
+class Ending(Fault):
     """One way a response stops. Raises EndingError when made with a value its parameter does not take."""
 
-    name: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _read(self.name, field, getattr(self, field.name)))
+    noun: ClassVar[str] = "ending"
+    refusal: ClassVar[type[FaultError]] = EndingError
 
     @abstractmethod
     async def send(self, out: Outgoing) -> None:
         """Answer one request. Cancelled when the client goes or the server closes; nothing is to be undone then."""
 
 
-_CATALOGUE: dict[str, type[Ending]] = {}
-_Kind = TypeVar("_Kind", bound=type[Ending])
-
-
-def catalogued(kind: _Kind) -> _Kind:
-    """Enter an ending class into the catalogue under its `name`."""
-    if kind.name in _CATALOGUE:
-        raise ValueError(f"the catalogue has an ending {kind.name!r} already")
-    _CATALOGUE[kind.name] = kind
-    return kind
-
-
 def ending_names() -> tuple[str, ...]:
-    """Return the names in the catalogue."""
-    return tuple(_CATALOGUE)
+    """Return the names of the first set of endings, those in this module: what every client should live through."""
+    return tuple(kind.name for kind in _FIRST_SET)
 
 
 def parse_ending(text: str) -> Ending:
     """Return the ending that `text` describes, such as `reset` or `delayed;seconds=50ms`.
 
-    Raises EndingError, in one sentence, for an unknown name or parameter and for a value that cannot be.
+    Takes every fault that writes a response. Raises EndingError, in one sentence, for an unknown name or parameter and
+    for a value that cannot be.
     """
     name, *pairs = (part.strip() for part in text.split(";"))
-    kind = _CATALOGUE.get(name)
+    kind = find(name)
     if kind is None:
-        raise EndingError(f"unknown ending {name!r}; expected one of {', '.join(_CATALOGUE)}")
-    return kind(**dict(_parameter(kind, pair) for pair in pairs if pair))
+        raise EndingError(f"unknown ending {name!r}; expected one of {_named()}{_MORE}")
+    if not issubclass(kind, Ending):
+        raise EndingError(f"{name!r} is a fault that writes no response; expected one of {_named()}{_MORE}")
+    fault = build(kind, pairs)
+    assert isinstance(fault, Ending)
+    return fault
 
 
 def as_ending(value: str | Ending | None) -> Ending:
@@ -96,41 +84,6 @@ def as_ending(value: str | Ending | None) -> Ending:
     raise EndingError(f"an ending is a name, an Ending or None, got {value!r}")
 
 
-def _parameter(kind: type[Ending], pair: str) -> tuple[str, Any]:
-    key, equals, value = (part.strip() for part in pair.partition("="))
-    names = [field.name for field in dataclasses.fields(kind)]
-    if key not in names:
-        expected = f"expected {', '.join(names)}" if names else "it takes none"
-        raise EndingError(f"ending {kind.name!r} has no parameter {key!r}; {expected}")
-    if not equals:
-        raise EndingError(f"ending {kind.name!r}: expected {key}=value, got {pair!r}")
-    return key, value
-
-
-def _read(name: str, field: dataclasses.Field[Any], value: object) -> object:
-    read: Callable[[object], object] = field.metadata["read"]
-    try:
-        return read(value)
-    except ValueError as error:
-        raise EndingError(f"ending {name!r}: {field.name}: {error}") from error
-
-
-def _duration(default: float) -> Any:
-    return dataclasses.field(default=default, metadata={"read": parse_duration})
-
-
-def _optional_count() -> Any:
-    return dataclasses.field(default=None, metadata={"read": _read_count})
-
-
-def _read_count(value: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    raise ValueError(f"expected a whole number of bytes, got {value!r}")
-
-
 @catalogued
 @dataclass(frozen=True, slots=True)
 class Split(Ending):
@@ -140,7 +93,11 @@ class Split(Ending):
     """
 
     name: ClassVar[str] = "split"
-    gap: float = _duration(0.0)
+    stage: ClassVar[Stage] = Stage.BODY
+    wire: ClassVar[str] = "Head and body leave in two writes, as vLLM's do; with a gap, in two segments that far apart."
+    aiohttp: ClassVar[str] = "A whole response; the head may arrive alone."
+    httpx: ClassVar[str] = "The same."
+    gap: float = duration(0.0, "between head and body")
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
@@ -156,6 +113,10 @@ class Eager(Ending):
     """The whole response in one write, and so, up to the size of a segment, in one segment."""
 
     name: ClassVar[str] = "eager"
+    stage: ClassVar[Stage] = Stage.BODY
+    wire: ClassVar[str] = "Head and body leave in one write."
+    aiohttp: ClassVar[str] = "A whole response; its connection is idle again as soon as the head has been parsed."
+    httpx: ClassVar[str] = "A whole response."
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
@@ -173,7 +134,13 @@ class Delayed(Ending):
     """
 
     name: ClassVar[str] = "delayed"
-    seconds: float = _duration(0.05)
+    stage: ClassVar[Stage] = Stage.BODY
+    wire: ClassVar[str] = "The body in chunks, then a pause, then the last chunk."
+    aiohttp: ClassVar[str] = (
+        "The whole body at once; a read to EOF, and the release of the connection, wait for the last chunk."
+    )
+    httpx: ClassVar[str] = "The same."
+    seconds: float = duration(0.05, "from the last byte of the body to its EOF")
 
     async def send(self, out: Outgoing) -> None:
         await _write_without_eof(out)
@@ -187,6 +154,10 @@ class Never(Ending):
     """The whole body in chunks, and no EOF until the client goes away or the server closes."""
 
     name: ClassVar[str] = "never"
+    stage: ClassVar[Stage] = Stage.BODY
+    wire: ClassVar[str] = "The body in chunks; the last chunk never comes and the connection stays open."
+    aiohttp: ClassVar[str] = "The whole body, then a wait: SocketTimeoutError with sock_read set, else for ever."
+    httpx: ClassVar[str] = "ReadTimeout."
 
     async def send(self, out: Outgoing) -> None:
         await _write_without_eof(out)
@@ -199,7 +170,11 @@ class Truncated(Ending):
     """FIN inside the body: after `after` bytes of it as framed; None cuts a unary body, or a second event, in half."""
 
     name: ClassVar[str] = "truncated"
-    after: int | None = _optional_count()
+    stage: ClassVar[Stage] = Stage.BODY
+    wire: ClassVar[str] = "FIN inside the body."
+    aiohttp: ClassVar[str] = "ClientPayloadError, whatever the framing."
+    httpx: ClassVar[str] = "RemoteProtocolError: peer closed connection without sending complete message body."
+    after: int | None = count(None, "bytes", "of the body as framed; left out: half of it, or of the second event")
 
     async def send(self, out: Outgoing) -> None:
         await _write_part(out, self.after)
@@ -212,7 +187,11 @@ class Reset(Ending):
     """RST inside the body: where `truncated` has its FIN. What the client's kernel has not taken by then is lost."""
 
     name: ClassVar[str] = "reset"
-    after: int | None = _optional_count()
+    stage: ClassVar[Stage] = Stage.BODY
+    wire: ClassVar[str] = "RST inside the body (SO_LINGER 0)."
+    aiohttp: ClassVar[str] = "ClientPayloadError; by type it cannot be told from a FIN."
+    httpx: ClassVar[str] = "ReadError."
+    after: int | None = count(None, "bytes", "of the body as framed; left out: half of it, or of the second event")
 
     async def send(self, out: Outgoing) -> None:
         # A reset throws away what is still buffered, so that the client would see no body at all.
@@ -227,6 +206,10 @@ class Close(Ending):
     """A whole response that says `connection: close`, then FIN."""
 
     name: ClassVar[str] = "close"
+    stage: ClassVar[Stage] = Stage.AFTER
+    wire: ClassVar[str] = "A whole response with `connection: close`, then FIN."
+    aiohttp: ClassVar[str] = "A whole response; its connection is not reused."
+    httpx: ClassVar[str] = "The same."
 
     async def send(self, out: Outgoing) -> None:
         out.closing = True
@@ -241,6 +224,10 @@ class UntilClose(Ending):
     """A whole response without Content-Length or chunks: its EOF is the FIN."""
 
     name: ClassVar[str] = "until_close"
+    stage: ClassVar[Stage] = Stage.BODY
+    wire: ClassVar[str] = "A whole response without content-length or chunks, then FIN."
+    aiohttp: ClassVar[str] = "A whole response; one cut short could not be told from it."
+    httpx: ClassVar[str] = "The same."
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
@@ -255,12 +242,33 @@ class BeforeHead(Ending):
     """FIN instead of an answer, once the request has been read. No answer is computed."""
 
     name: ClassVar[str] = "before_head"
+    stage: ClassVar[Stage] = Stage.REQUEST
+    wire: ClassVar[str] = "FIN when the request has been read."
+    aiohttp: ClassVar[str] = "ServerDisconnectedError; a GET is sent once more by aiohttp itself."
+    httpx: ClassVar[str] = "RemoteProtocolError: server disconnected without sending a response."
 
     async def send(self, out: Outgoing) -> None:
         out.cut(Conclusion.FIN)
 
 
 DEFAULT_ENDING: Ending = Split()
+
+_FIRST_SET: tuple[type[Ending], ...] = (
+    Split,
+    Eager,
+    Delayed,
+    Never,
+    Truncated,
+    Reset,
+    Close,
+    UntilClose,
+    BeforeHead,
+)
+_MORE = "; `fleetsim faults` lists more"
+
+
+def _named() -> str:
+    return ", ".join(ending_names())
 
 
 async def _write_body(out: Outgoing, reply: Reply, framing: Framing = Framing.NATURAL) -> None:

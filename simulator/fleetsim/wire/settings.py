@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fleetsim.exchange import Answer
 from fleetsim.hold import Hold
 from fleetsim.wire.endings import DEFAULT_ENDING, Ending
+
+if TYPE_CHECKING:
+    from fleetsim.faults.catalogue import Rules
 
 __all__ = ["WireSettings"]
 
 
 @dataclass(slots=True, eq=False)
 class WireSettings:
-    """`ending_header` None honours the request header X-Fleet-Ending from loopback addresses alone.
+    """`ending_header` None honours the request headers X-Fleet-Fault and X-Fleet-Ending from loopback addresses
+    alone.
 
     `keepalive_timeout` is in seconds; None never closes an idle connection. `draining`: every response is the last one
-    on its connection.
+    on its connection. `rules` None chooses no faults.
     """
 
     answer: Answer
@@ -26,3 +31,4 @@ class WireSettings:
     ending_header: bool | None = None
     draining: bool = False
     holds: list[Hold] = field(default_factory=list)
+    rules: Rules | None = None

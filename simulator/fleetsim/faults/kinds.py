@@ -1,0 +1,133 @@
+"""What a fault may do. A fault is of one of these kinds, or an `Ending`, which writes the response.
+
+When several are chosen for one request: all delays are waited for, one after the other; the last status replaces the
+reply; the last ending writes the response; every `Receiving` and every `After` acts.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from aiohttp.streams import StreamReader
+
+from fleetsim.exchange import Unary
+from fleetsim.faults.catalogue import Fault
+from fleetsim.wire.outgoing import Conclusion, Outgoing
+
+__all__ = ["Accepted", "After", "Connecting", "Delay", "Doors", "Idle", "Receiving", "Standing", "Status"]
+
+
+class Accepted(Protocol):
+    """What a fault may do to a connection that has just been accepted."""
+
+    def fin(self) -> None:
+        """End it with a FIN."""
+
+    def rst(self) -> None:
+        """End it with an RST."""
+
+    def pause_reading(self) -> None:
+        """Read no more: what the client sends stays in the kernel, and its end is not noticed."""
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Call `work` in `seconds`, unless the connection has gone by then."""
+
+    def resume_reading(self) -> None:
+        """Read again, what waits in the kernel first."""
+
+
+class Idle(Accepted, Protocol):
+    """What a fault may do to a connection whose response is over."""
+
+    def at_next_request(self, work: Callable[[], None]) -> None:
+        """Call `work` when the next bytes have come, in place of reading them as a request."""
+
+    def shut_writing(self) -> None:
+        """Send a FIN and go on reading; what comes is thrown away."""
+
+
+class Doors(Protocol):
+    """What a standing fault may do to a server that listens."""
+
+    def pause_accepting(self) -> None:
+        """Leave new connections in the kernel's queue."""
+
+    async def resume_accepting(self) -> None:
+        """Accept again, what waits in the kernel's queue first."""
+
+    def refuse(self) -> None:
+        """Give the port up: new connections are refused, those there are live on."""
+
+    async def listen_again(self) -> None:
+        """Take the same port again. Raises BindError when somebody else has it by now."""
+
+
+class Connecting(Fault):
+    """Strikes a connection when it has been accepted."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def accept(self, accepted: Accepted) -> None:
+        """Do it. Nothing has been read."""
+
+
+class Standing(Fault):
+    """Holds for a server as a whole from `begin` to `end`; it is not chosen by connection or request."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def begin(self, doors: Doors) -> None:
+        """Let it hold. Cancelling leaves it as it was."""
+
+    @abstractmethod
+    async def end(self, doors: Doors) -> None:
+        """Take it back."""
+
+
+class Receiving(Fault):
+    """Strikes while the request is read."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def receive(self, body: StreamReader, accepted: Accepted) -> Conclusion:
+        """Act before the body is read; KEEP goes on, anything else ends the connection without an answer.
+
+        Cancelled when the client goes.
+        """
+
+
+class Delay(Fault):
+    """Holds the response back."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Return when the response may begin. Cancelled when the client goes."""
+
+
+class Status(Fault):
+    """Answers in place of the server. No answer is computed."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def reply(self) -> Unary:
+        """Return the answer."""
+
+
+class After(Fault):
+    """Arms itself on the connection when the response is over."""
+
+    __slots__ = ()
+
+    def prepare(self, out: Outgoing, on_connection: int) -> None:
+        """Look at the response before it is written; `on_connection` is the request's number there, from 1."""
+
+    def arm(self, idle: Idle) -> None:
+        """Act on the connection, if it has been kept."""

@@ -1,0 +1,50 @@
+"""The parameters of faults: typed dataclass fields that know their unit and read what people write."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from fleetsim.units import format_duration, parse_duration
+
+__all__ = ["choice", "count", "duration"]
+
+
+def duration(default: float | None, meaning: str) -> Any:
+    """A field in seconds, written as `80ms` or `1.5s`. With None as default it may be left out."""
+    read = parse_duration if default is not None else _or_none(parse_duration)
+    return _field(default, read, "duration", meaning, format_duration)
+
+
+def count(default: int | None, unit: str, meaning: str, *, least: int = 0) -> Any:
+    """A field with a whole number of `unit`, `least` or more. With None as default it may be left out."""
+
+    def read(value: object) -> int:
+        number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+        if isinstance(number, int) and not isinstance(number, bool) and number >= least:
+            return number
+        at_least = f" of at least {least}" if least else ""
+        raise ValueError(f"expected a whole number of {unit}{at_least}, got {value!r}")
+
+    return _field(default, read if default is not None else _or_none(read), unit, meaning, str)
+
+
+def choice(default: str, meaning: str, *values: str) -> Any:
+    """A field with one of these words."""
+    words = (default, *values)
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and value in words:
+            return value
+        raise ValueError(f"expected {' or '.join(words)}, got {value!r}")
+
+    return _field(default, read, " or ".join(words), meaning, str)
+
+
+def _field(default: object, read: Callable[[Any], object], unit: str, meaning: str, show: Callable[[Any], str]) -> Any:
+    return dataclasses.field(default=default, metadata={"read": read, "unit": unit, "meaning": meaning, "show": show})
+
+
+def _or_none(read: Callable[[object], object]) -> Callable[[object], object]:
+    return lambda value: None if value is None else read(value)
