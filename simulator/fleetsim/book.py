@@ -37,11 +37,14 @@ class Tally:
     )
 
     def __init__(self) -> None:
+        self.watchers: list[Callable[[], None]] = []
+        self.start_anew()
+
+    def start_anew(self) -> None:
         self.opened = self.closed = self.open_now = self.peak_open = 0
         self.requests = self.reused = self.in_flight = self.peak_in_flight = 0
         self.dropped = 0
         self.ended_connections: Counter[int] = Counter()
-        self.watchers: list[Callable[[], None]] = []
 
     def count_opened(self) -> None:
         self.opened += 1
@@ -88,6 +91,22 @@ class Book:
         """Return the tally of one more server, whose index is the number of parts there were."""
         self.parts.append(Tally())
         return self.parts[-1]
+
+    def part(self, server: int) -> Tally:
+        """Return the tally of server number `server`, with new ones for all up to it that have none."""
+        while len(self.parts) <= server:
+            self.add_part()
+        return self.parts[server]
+
+    def start_anew(self) -> bool:
+        """Forget everything, and number from 1 again. Does nothing and returns False while a connection is open."""
+        with self.lock:
+            if self.open_lines:
+                return False
+            self.ring.clear()
+            for tally in (self.total, *self.parts):
+                tally.start_anew()
+        return True
 
     def opened(self, server: int, peer: str, now: float) -> ConnectionLine:
         """A connection was accepted."""

@@ -32,6 +32,9 @@ __all__ = ["Fleet"]
 
 T = TypeVar("T")
 
+# How often a renewal ends the connections of clients that come again before it gives up.
+_RENEWALS = 5
+
 
 class Fleet:
     """`size` fake vLLM servers.
@@ -70,7 +73,8 @@ class Fleet:
         self.profile = profile if profile is not None else Profile()
         self._book = Book(journal_lines=journal_lines)
         self.ledger = Ledger(self._book, self._book.total, None)
-        make = answer if answer is not None else self._answers(self.profile.seed if seed is None else seed)
+        self.seed = self.profile.seed if seed is None else seed
+        self._make = make = answer if answer is not None else self._answers()
         idle = self.profile.keepalive_timeout if isinstance(keepalive_timeout, EllipsisType) else keepalive_timeout
         check_keepalive_timeout(idle)
         self._servers = tuple(
@@ -92,13 +96,13 @@ class Fleet:
         self._entered = False
         self._thread: LoopThread | None = None
 
-    def _answers(self, seed: int) -> Callable[[int], Answer]:
+    def _answers(self) -> Callable[[int], Answer]:
         # Imported here, for whoever brings an `answer` needs none of what the routes need.
         from fleetsim.api import make_app  # noqa: PLC0415
 
         def make(index: int) -> Answer:
-            tally = self._book.add_part()
-            return make_app(self.profile, seed=seed, index=index, in_flight=lambda: tally.in_flight)
+            tally = self._book.part(index)
+            return make_app(self.profile, seed=self.seed, index=index, in_flight=lambda: tally.in_flight)
 
         return make
 
@@ -146,6 +150,23 @@ class Fleet:
         """
         return write_hostfile(Path(path), self.endpoints)
 
+    async def renew(self) -> None:
+        """Make the fleet as it was when it was entered, on the same ports, for the next user of it.
+
+        Connections are ended, holds released, settings put back, words and ids start again, the ledger is empty.
+        Raises FleetError when that cannot be: a server serves no longer, or clients go on connecting. The fleet is
+        then good only to be closed. Cancelling it leaves it half renewed. Not to be called twice at once.
+        """
+        for _ in range(_RENEWALS):
+            # What has connected by now is accepted within one turn of the loop, and handed over in the next.
+            await turns(2)
+            for server in self:
+                await server.renew(self._make(server.index))
+            await turns(2)
+            if self._book.start_anew():
+                return
+        raise FleetError(f"after {_RENEWALS} rounds of ending connections clients still open new ones")
+
     async def __aenter__(self) -> Self:
         """Start every server in the running loop. Raises BindError with no server left listening, FleetError when
         entered before. Cancelling it leaves no server listening either."""
@@ -169,6 +190,13 @@ class Fleet:
         """Start the fleet in a thread of its own. Raises what `async with` raises, and FleetError in a running loop."""
         if is_loop_running():
             raise FleetError("an event loop is running here: use `async with Fleet(...)`")
+        return self.start_in_thread()
+
+    def start_in_thread(self) -> Self:
+        """What a plain `with` does on entry, wherever it is called: in a running loop it blocks it for the while.
+
+        Raises what `async with` raises. Leaving is `__exit__`'s.
+        """
         thread = LoopThread("fleetsim")
         try:
             thread.run(self.__aenter__())
@@ -219,6 +247,12 @@ async def closed(server: FakeVLLMServer) -> StuckRequestError | None:
     except StuckRequestError as error:
         return error
     return None
+
+
+async def turns(number: int) -> None:
+    """Let the loop go round `number` times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
 
 
 def is_loop_running() -> bool:

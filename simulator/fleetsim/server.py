@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleetsim.book import Book
 from fleetsim.errors import FleetError, IllegalMoveError
@@ -87,12 +87,11 @@ class FakeVLLMServer:
         self.index, self.tags = index, dict(tags or {})
         self._host, self._port, self._backlog = host, port, backlog
         self._book = book if book is not None else Book()
-        while len(self._book.parts) <= index:
-            self._book.add_part()
-        self.ledger = Ledger(self._book, self._book.parts[index], index)
+        self.ledger = Ledger(self._book, self._book.part(index), index)
         self.state = ServerState.STARTING
         self._listener: Listener | None = None
         self._settings = WireSettings(answer, as_ending(ending), keepalive_timeout, tell_connection, ending_header)
+        self._as_made = replace(self._settings)
 
     def __repr__(self) -> str:
         where = f"port {self._port}" if self._port else "no port yet"
@@ -193,6 +192,23 @@ class FakeVLLMServer:
         await listener.wait_until_empty()
         if self.state is ServerState.DRAINING:
             self._move(ServerState.DEAD)
+
+    async def renew(self, answer: Answer) -> None:
+        """Make the server as it was before its first connection, on the same port, answering with `answer`.
+
+        Every connection is ended at once, nothing is held back any more and the settings are those it was made with.
+        Its figures stay. Raises IllegalMoveError unless the server is serving, and StuckRequestError as `close` does;
+        cancelling it leaves the connections ending.
+        """
+        listener = self._serving()
+        for hold in tuple(self.holds):
+            hold.release()
+        made = self._as_made
+        self._settings.ending, self._settings.keepalive_timeout = made.ending, made.keepalive_timeout
+        self._settings.answer = answer
+        await listener.resume_accepting()
+        listener.end_connections()
+        await listener.wait_until_stopped()
 
     def end_all(self) -> None:
         """Stop listening and end all connections at once; `close` waits for what that sets going."""

@@ -176,6 +176,68 @@ async def test_a_plain_with_in_a_running_loop_is_refused() -> None:
         assert fleet[0].state is ServerState.SERVING
 
 
+async def test_a_renewed_fleet_is_as_it_was_when_it_was_entered() -> None:
+    async with Fleet(2) as fleet, Peer(fleet[0].port) as left_open, Peer(fleet[1].port) as held:
+        before = [(endpoint.port, server.ending) for endpoint, server in zip(fleet.endpoints, fleet, strict=True)]
+        await left_open.send(get("/health"))
+        await left_open.response()
+        fleet.set_ending("reset")
+        fleet[0].keepalive_timeout = None
+        fleet[1].hold().__enter__()
+        await held.send(get("/health"))
+        await fleet.ledger.wait_for(in_flight=1)
+        await fleet.renew()
+        assert [
+            (endpoint.port, server.ending) for endpoint, server in zip(fleet.endpoints, fleet, strict=True)
+        ] == before
+        assert (fleet[0].keepalive_timeout, fleet[1].holds) == (5.0, [])
+        assert (fleet.ledger.opened, fleet.ledger.journal(), fleet[1].ledger.requests) == (0, (), 0)
+        async with Peer(fleet[1].port) as next_user:
+            await next_user.send(get("/health"))
+            assert (await next_user.response()).startswith(b"HTTP/1.1 200 OK")
+        assert fleet.ledger.connection_records()[0].connection == 1
+
+
+async def test_what_connected_just_before_a_renewal_is_not_counted_after_it() -> None:
+    async with Fleet(1, answer=lambda index: hello) as fleet:
+        with socket.create_connection(("127.0.0.1", fleet[0].port)):
+            await fleet.renew()
+            assert fleet.ledger.opened == 0
+            await fleet[0].pause_accepting()
+            with socket.create_connection(("127.0.0.1", fleet[0].port)):
+                await fleet.renew()
+                assert fleet.ledger.opened == 0
+
+
+async def test_a_renewed_fleet_says_the_same_words_again() -> None:
+    body = b'{"model":"sim","prompt":"hi","max_tokens":8}'
+    answers = []
+    async with Fleet(1, profile=Profile(seed=3)) as fleet:
+        for _ in range(2):
+            async with Peer(fleet[0].port) as peer:
+                await peer.send(post("/v1/completions", "content-type: application/json", body=body))
+                answers.append((await peer.response()).partition(b'"created"')[0].partition(b"\r\n\r\n")[2])
+            await fleet.renew()
+    assert answers[0] == answers[1] != b""
+
+
+async def test_a_fleet_with_a_dead_server_cannot_be_renewed() -> None:
+    async with Fleet(2, answer=lambda index: hello) as fleet:
+        await fleet[1].drain()
+        with pytest.raises(FleetError, match="server 1 is dead, not serving"):
+            await fleet.renew()
+
+
+async def test_a_fleet_can_be_started_in_a_thread_from_a_running_loop() -> None:
+    fleet = Fleet(1, answer=lambda index: hello).start_in_thread()
+    try:
+        async with Peer(fleet[0].port) as peer:
+            await peer.send(get("/"))
+            assert (await peer.response()).endswith(b'{"read":0}')
+    finally:
+        fleet.__exit__(None, None, None)
+
+
 async def test_run_is_for_fleets_with_a_thread() -> None:
     async with Fleet(1, answer=lambda index: hello) as fleet:
         with pytest.raises(FleetError, match="entered with a plain `with`"):

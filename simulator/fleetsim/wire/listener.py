@@ -117,12 +117,20 @@ class Listener(web.Server):
     def end_all(self) -> None:
         """Stop listening and end every connection at once, whatever it is doing."""
         self.stop_listening()
+        self.end_connections()
+
+    def end_connections(self) -> None:
+        """End every connection there is at once, whatever it is doing, and go on listening."""
         for connection in tuple(self._alive):
             connection.end_now()
 
     async def close(self) -> None:
         """`end_all`, and return when all is gone. Raises StuckRequestError when cancelled requests do not stop."""
         self.end_all()
+        await self.wait_until_stopped()
+
+    async def wait_until_stopped(self) -> None:
+        """Return when no connection is left. Raises StuckRequestError when cancelled requests do not stop in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_GRACE):
                 await self.wait_until_empty()
