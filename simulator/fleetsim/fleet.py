@@ -25,6 +25,7 @@ from fleetsim.ledger import Ledger
 from fleetsim.open_files import raise_open_files
 from fleetsim.profile import Profile
 from fleetsim.server import FakeVLLMServer, FleetEndpoint
+from fleetsim.testing.assertions import Assertions
 from fleetsim.thread import LoopThread
 from fleetsim.wire.endings import Ending, as_ending
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 _RENEWALS = 5
 
 
-class Fleet:
+class Fleet(Assertions):
     """`size` fake vLLM servers.
 
     `async with Fleet(8) as fleet:` runs them in the running loop; `with Fleet(8) as fleet:` runs the same in a thread

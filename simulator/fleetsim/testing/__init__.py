@@ -1,0 +1,1 @@
+"""What tests use of a fleet beyond the fleet itself: assertions with evidence, the pytest fixtures' insides."""
