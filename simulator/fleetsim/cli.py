@@ -12,7 +12,7 @@ from fleetsim.profile import ProfileError
 
 __all__ = ["commands", "run"]
 
-_COMMANDS = {"up": "fleetsim.up", "prove": "fleetsim.proofs.command"}
+_COMMANDS = {"up": "fleetsim.up", "prove": "fleetsim.proofs.command", "lab": "fleetsim.lab.command"}
 
 
 class _Late(click.Group):
@@ -38,6 +38,7 @@ def commands(ctx: click.Context) -> None:
     \b
     Example: fleetsim up 8      eight servers, until Ctrl-C
              fleetsim prove     what a client's promises are worth
+             fleetsim lab all   what aiohttp does with its connections
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
