@@ -37,7 +37,11 @@ __all__ = [
 ]
 
 # In the order of the catalogue. They are imported when a fault is first looked up by name.
-_MODULES = ("fleetsim.wire.endings",)
+_MODULES = (
+    "fleetsim.wire.endings",
+    "fleetsim.faults.body",
+    "fleetsim.faults.head",
+)
 
 
 class Stage(enum.Enum):
@@ -72,12 +76,10 @@ class Fault(ABC):
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _read(type(self), field, getattr(self, field.name)))
 
-    def __str__(self) -> str:
-        """The written form; `parse_fault` reads it again."""
-        pairs = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        return ";".join(
-            [self.name, *(f"{key}={_written(key, value, self)}" for key, value in pairs if value is not None)]
-        )
+    def written(self) -> str:
+        """Return the written form, without what is as by default; `parse_fault` reads it again."""
+        fields = [field for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+        return ";".join([self.name, *(f"{field.name}={_shown(field, getattr(self, field.name))}" for field in fields)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +184,13 @@ def _described(kind: type[Fault]) -> Description:
 
 
 def _parameter(field: dataclasses.Field[Any]) -> Parameter:
-    show: Callable[[Any], str] = field.metadata["show"]
-    default = "" if field.default is None else show(field.default)
+    default = "" if field.default is None else _shown(field, field.default)
     return Parameter(field.name, field.metadata["unit"], default, field.metadata["meaning"])
+
+
+def _shown(field: dataclasses.Field[Any], value: object) -> str:
+    show: Callable[[object], str] = field.metadata["show"]
+    return show(value)
 
 
 def _pair(kind: type[Fault], pair: str) -> tuple[str, str]:
@@ -204,9 +210,3 @@ def _read(kind: type[Fault], field: dataclasses.Field[Any], value: object) -> ob
         return read(value)
     except ValueError as error:
         raise kind.refusal(f"{kind.noun} {kind.name!r}: {field.name}: {error}") from error
-
-
-def _written(key: str, value: object, fault: Fault) -> str:
-    metadata = next(field.metadata for field in dataclasses.fields(fault) if field.name == key)
-    show: Callable[[object], str] = metadata["show"]
-    return show(value)

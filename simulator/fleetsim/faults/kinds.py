@@ -28,13 +28,13 @@ class Accepted(Protocol):
     def rst(self) -> None:
         """End it with an RST."""
 
-    def pause_reading(self) -> None:
+    def stop_reading(self) -> None:
         """Read no more: what the client sends stays in the kernel, and its end is not noticed."""
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Call `work` in `seconds`, unless the connection has gone by then."""
+        """Call `work` in `seconds`, unless the connection has gone, or bytes have come, by then."""
 
-    def resume_reading(self) -> None:
+    def read_on(self) -> None:
         """Read again, what waits in the kernel first."""
 
 

@@ -17,8 +17,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from fleetsim.faults.catalogue import Fault
+from fleetsim.faults.kinds import Connecting
 from fleetsim.records import ConnectionLine, EndedBy, EndedHow, RequestOutcome
 from fleetsim.wire import heads
 from fleetsim.wire.aiohttp_seam import SeamConnection
@@ -37,6 +40,7 @@ class Connection(SeamConnection):
     """One accepted connection. Made by its listener; lives in the listener's loop."""
 
     __slots__ = (
+        "_ambush",
         "_busy",
         "_cancelled",
         "_ended",
@@ -47,6 +51,7 @@ class Connection(SeamConnection):
         "_lost",
         "_settings",
         "_task",
+        "_timers",
         "_wire",
     )
 
@@ -61,6 +66,8 @@ class Connection(SeamConnection):
         self._task: asyncio.Task[None] | None = None
         self._idle_due: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._ambush: Callable[[], None] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
 
     # The transport's side.
 
@@ -68,10 +75,23 @@ class Connection(SeamConnection):
         """The listener has accepted it; nothing has been read."""
         self._wire = transport
         self._line = self._listener.book.opened(self._listener.server, _peer(transport), self.loop.time())
+        if self._settings.rules is not None:
+            self._strike(self._settings.rules.for_connection(self._line))
+
+    def _strike(self, faults: Sequence[Fault]) -> None:
+        self._line.faults = tuple(fault.name for fault in faults)
+        for fault in faults:
+            if isinstance(fault, Connecting):
+                fault.accept(self)
 
     def data_received(self, data: bytes) -> None:
         if data:
             self._idle_due = None
+            if self._timers:
+                self._cancel_timers()
+            if self._ambush is not None:
+                self._ambush()
+                return
         super().data_received(data)
 
     def eof_received(self) -> None:
@@ -84,6 +104,7 @@ class Connection(SeamConnection):
         self._lost = True
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        self._cancel_timers()
         super().connection_lost(exc)
         self._cancel_work()
         self._over_when_both_gone()
@@ -97,13 +118,39 @@ class Connection(SeamConnection):
     def end_when_idle(self) -> None:
         """Close at once if no request is in flight; if one is, `draining` makes its response the last."""
         if not self._busy:
-            self._fin()
+            self.fin()
 
-    def _fin(self) -> None:
+    # What a fault may do to it; `fin` and `rst` serve the rest of this class as well.
+
+    def stop_reading(self) -> None:
+        self._wire.pause_reading()
+
+    def read_on(self) -> None:
+        self._wire.resume_reading()
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        self._timers.append(self.loop.call_later(seconds, work))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def at_next_request(self, work: Callable[[], None]) -> None:
+        self._ambush = work
+        if self.has_message:
+            work()
+
+    def shut_writing(self) -> None:
+        self._note_end("server", "fin")
+        self._ambush = _nothing
+        self._wire.write_eof()
+
+    def fin(self) -> None:
         self._note_end("server", "fin")
         self._wire.close()
 
-    def _rst(self) -> None:
+    def rst(self) -> None:
         self._note_end("server", "rst")
         sock = self._wire.get_extra_info("socket")
         if sock is not None:
@@ -161,7 +208,7 @@ class Connection(SeamConnection):
         if self.loop.time() < self._idle_due:
             self._idle_timer = self.loop.call_at(self._idle_due, self._check_idle)
         else:
-            self._fin()
+            self.fin()
 
     # The requests, one after the other.
 
@@ -174,7 +221,7 @@ class Connection(SeamConnection):
                     self._start_idling()
         finally:
             self._task = None
-            self._fin()
+            self.fin()
             self._over_when_both_gone()
 
     async def _serve_one(self) -> bool:
@@ -189,8 +236,15 @@ class Connection(SeamConnection):
         conclusion = await turn.run()
         self._busy = False
         if conclusion is Conclusion.RST:
-            self._rst()
+            self.rst()
+        elif turn.after and conclusion is Conclusion.KEEP:
+            for fault in turn.after:
+                fault.arm(self)
         return conclusion is Conclusion.KEEP
+
+
+def _nothing() -> None:
+    """What comes after a half-close is thrown away."""
 
 
 def _peer(transport: asyncio.Transport) -> str:

@@ -87,7 +87,7 @@ class Outgoing:
         self.status: int | None = None
 
     def head(self, reply: Reply, framing: Framing = Framing.NATURAL, *, missing: int = 0) -> bytes:
-        """Return the head for `reply`. `missing` bytes are announced beyond the body, where a length is."""
+        """Return the head for `reply`. `missing` bytes are announced beyond the body, or fewer, where a length is."""
         if isinstance(reply, EventStream):
             self.status = 200
             return heads.head(200, extra=self.extra, close=self.closing, chunked=framing is not Framing.UNTIL_CLOSE)

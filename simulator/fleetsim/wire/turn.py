@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -12,21 +13,27 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web import RequestPayloadError
+from multidict import istr
 
 from fleetsim.book import Book
-from fleetsim.errors import EndingError
+from fleetsim.errors import FaultError
 from fleetsim.exchange import ApiRequest, Reply, Unary
-from fleetsim.records import ConnectionLine, RequestOutcome
+from fleetsim.faults.catalogue import Fault, parse_fault, parse_faults
+from fleetsim.faults.kinds import Accepted, After
+from fleetsim.records import ConnectionLine, RequestLine, RequestOutcome
 from fleetsim.wire import heads
-from fleetsim.wire.endings import DEFAULT_ENDING, Ending, parse_ending
+from fleetsim.wire.endings import Ending
 from fleetsim.wire.outgoing import Conclusion, Outgoing, Pipe
+from fleetsim.wire.plan import Plan
 from fleetsim.wire.settings import WireSettings
 
-__all__ = ["ENDING_HEADER", "Turn", "is_loopback"]
+__all__ = ["ENDING_HEADER", "FAULT_HEADER", "Turn", "is_loopback"]
 
 logger = logging.getLogger("fleetsim")
 
-ENDING_HEADER = "X-Fleet-Ending"
+# `istr` is looked up faster than `str`, and every request is asked for both.
+FAULT_HEADER = istr("X-Fleet-Fault")
+ENDING_HEADER = istr("X-Fleet-Ending")
 
 # What vLLM says when a handler raises (entrypoints/serve/exception_handling), from outside its CORS middleware.
 INTERNAL_ERROR = Unary(
@@ -38,7 +45,7 @@ INTERNAL_ERROR = Unary(
 FIN_AFTER_ERROR = 0.002
 
 
-class TurnPipe(Pipe, Protocol):
+class TurnPipe(Pipe, Accepted, Protocol):
     """What a turn needs of its connection."""
 
     @property
@@ -49,7 +56,19 @@ class TurnPipe(Pipe, Protocol):
 class Turn:
     """One request and its response. `run` is called once."""
 
-    __slots__ = ("_body", "_book", "_line", "_loop", "_message", "_out", "_pipe", "_refusal", "_request", "_settings")
+    __slots__ = (
+        "_body",
+        "_book",
+        "_line",
+        "_loop",
+        "_message",
+        "_out",
+        "_pipe",
+        "_plan",
+        "_refusal",
+        "_request",
+        "_settings",
+    )
 
     _request: ApiRequest
 
@@ -66,6 +85,7 @@ class Turn:
         self._pipe, self._settings, self._book, self._line, self._loop = pipe, settings, book, line, loop
         self._message, self._body = message, body
         self._refusal: Unary | None = None
+        self._plan: Plan | None = None
         self._out = Outgoing(
             pipe,
             self._reply,
@@ -80,23 +100,35 @@ class Turn:
         line = self._book.arrived(self._line, self._message.method, path, self._loop.time())
         if self._settings.tell_connection:
             out.extra = b"x-fleet-connection: %d\r\nx-fleet-request: %d\r\n" % (line.connection, line.on_connection)
-        ending = self._choose_ending()
+        ending = self._settings.ending
+        if faults := self._choose_faults(line):
+            self._plan = plan = Plan(faults, ending)
+            ending, line.faults = plan.ending, plan.names
         outcome: RequestOutcome = "error"
         try:
-            outcome = await self._send(ending, path, query)
+            outcome = await self._send(ending, path, query, line.on_connection)
         finally:
             self._book.ended(line, out.status, ending.name, pipe.gone or outcome, self._loop.time())
         if out.dies:
             await asyncio.sleep(FIN_AFTER_ERROR)
         return self._conclusion()
 
-    async def _send(self, ending: Ending, path: str, query: str) -> RequestOutcome:
-        out, message = self._out, self._message
+    @property
+    def after(self) -> Sequence[After]:
+        """What is to be armed on the connection if it is kept."""
+        return () if self._plan is None else self._plan.after
+
+    async def _send(self, ending: Ending, path: str, query: str, on_connection: int) -> RequestOutcome:
+        out, message, plan = self._out, self._message, self._plan
         try:
+            if plan is not None and not await self._received(plan):
+                return "cut"
             body = await self._read_body()
             self._request = ApiRequest(message.method, path, query, message.headers, body)
             while self._settings.holds:
                 await self._settings.holds[0].released()
+            if plan is not None:
+                await plan.prepare(out, on_connection)
             await ending.send(out)
         except (RequestPayloadError, BadHttpMessage):
             self._pipe.write(heads.invalid_request())
@@ -108,6 +140,13 @@ class Turn:
             return "error"
         return "cut" if out.was_cut else "complete"
 
+    async def _received(self, plan: Plan) -> bool:
+        conclusion = await plan.receive(self._body, self._pipe)
+        if conclusion is Conclusion.KEEP:
+            return True
+        self._out.cut(conclusion)
+        return False
+
     async def _read_body(self) -> bytes:
         if self._message.headers.get("Expect", "").lower() == "100-continue":
             self._pipe.write(heads.CONTINUE)
@@ -117,6 +156,8 @@ class Turn:
     async def _reply(self) -> Reply:
         if self._refusal is not None:
             return self._refusal
+        if self._plan is not None and (reply := self._plan.reply()) is not None:
+            return reply
         try:
             return await self._settings.answer(self._request)
         except Exception:
@@ -126,15 +167,21 @@ class Turn:
             # As uvicorn's shutdown does: only now is it known whether this response is the last.
             self._out.closing = self._out.closing or self._settings.draining
 
-    def _choose_ending(self) -> Ending:
-        asked = self._message.headers.get(ENDING_HEADER)
-        if asked is None or not self._honours_header():
-            return self._settings.ending
+    def _choose_faults(self, line: RequestLine) -> Sequence[Fault]:
+        headers, rules = self._message.headers, self._settings.rules
+        if (FAULT_HEADER in headers or ENDING_HEADER in headers) and self._honours_header():
+            return self._asked_for()
+        return () if rules is None else rules.for_request(line, headers)
+
+    def _asked_for(self) -> Sequence[Fault]:
+        headers, name = self._message.headers, FAULT_HEADER
         try:
-            return parse_ending(asked)
-        except EndingError as error:
-            self._refusal = Unary(400, f"{ENDING_HEADER}: {error}\n".encode(), "text/plain; charset=utf-8")
-            return DEFAULT_ENDING
+            faults = parse_faults(",".join(headers.getall(FAULT_HEADER, ())))
+            name = ENDING_HEADER
+            return (*faults, *map(parse_fault, headers.getall(ENDING_HEADER, ())))
+        except FaultError as error:
+            self._refusal = Unary(400, f"{name}: {error}\n".encode(), "text/plain; charset=utf-8")
+            return ()
 
     def _honours_header(self) -> bool:
         switch = self._settings.ending_header
