@@ -41,6 +41,8 @@ _MODULES = (
     "fleetsim.wire.endings",
     "fleetsim.faults.body",
     "fleetsim.faults.head",
+    "fleetsim.faults.stream",
+    "fleetsim.faults.status",
 )
 
 

@@ -17,17 +17,22 @@ def duration(default: float | None, meaning: str) -> Any:
     return _field(default, read, "duration", meaning, format_duration)
 
 
-def count(default: int | None, unit: str, meaning: str, *, least: int = 0) -> Any:
-    """A field with a whole number of `unit`, `least` or more. With None as default it may be left out."""
+def count(default: int | None, unit: str, meaning: str, *, least: int = 0, most: int | None = None) -> Any:
+    """A field with a whole number of `unit`, from `least` to `most`. With None as default it may be left out."""
 
     def read(value: object) -> int:
         number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-        if isinstance(number, int) and not isinstance(number, bool) and number >= least:
+        if isinstance(number, int) and not isinstance(number, bool) and least <= number <= (most or number):
             return number
-        at_least = f" of at least {least}" if least else ""
-        raise ValueError(f"expected a whole number of {unit}{at_least}, got {value!r}")
+        raise ValueError(f"expected a whole number of {unit}{_range(least, most)}, got {value!r}")
 
     return _field(default, read if default is not None else _or_none(read), unit, meaning, str)
+
+
+def _range(least: int, most: int | None) -> str:
+    if most is not None:
+        return f" from {least} to {most}"
+    return f" of at least {least}" if least else ""
 
 
 def choice(default: str, meaning: str, *values: str) -> Any:
