@@ -7,7 +7,7 @@ from aiohttp import ClientSession
 
 from fleetsim.fleet import Fleet
 from fleetsim.lab.reader import NotReadable, ReadableConnector
-from fleetsim.lab.room import answering, until
+from fleetsim.lab.room import answering, settled
 
 
 async def test_its_counts_follow_a_request_from_queue_to_idle() -> None:
@@ -16,8 +16,9 @@ async def test_its_counts_follow_a_request_from_queue_to_idle() -> None:
         with fleet.hold() as hold:
             tasks = [asyncio.create_task(session.get(fleet.urls[0])) for _ in range(2)]
             await hold.wait_for(in_flight=1)
-            assert await until(lambda: connector.waiting() == 1)
+            await settled()
             assert (connector.acquired(), connector.acquired_keys(), connector.idle()) == (1, 1, 0)
+            assert connector.waiting() == 1
             assert connector.available(fleet.urls[0]) == 0
         for response in await asyncio.gather(*tasks):
             await response.read()
@@ -33,7 +34,9 @@ async def test_a_connection_the_server_closed_is_not_idle() -> None:
     ):
         async with session.get(fleet.urls[0]) as response:
             await response.read()
-        assert await until(lambda: connector.idle() == 0)
+        await fleet.ledger.wait_for(open_now=0)
+        await settled()
+        assert connector.idle() == 0
 
 
 async def test_a_place_nobody_has_asked_has_no_key_to_read() -> None:

@@ -8,7 +8,7 @@ from aiohttp import ClientSession
 from fleetsim.fleet import Fleet
 from fleetsim.lab import room as room_module
 from fleetsim.lab.reader import NotReadable
-from fleetsim.lab.room import Room, Visit, answering, until, visit
+from fleetsim.lab.room import Room, Visit, answering, background, visit
 
 
 def account_of(run: object) -> room_module.Account:
@@ -66,10 +66,23 @@ def test_a_room_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> Non
     assert account_of(run).problems == ("not finished after 0.01 s",)
 
 
-async def test_until_says_whether_it_came_true(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await until(lambda: True)
-    monkeypatch.setattr(room_module, "PATIENCE", 0.01)
-    assert not await until(lambda: False)
+def test_a_step_claims_its_figures_and_gives_up_its_reason_where_they_differ() -> None:
+    async def run(notes: Visit) -> None:
+        notes.step("one", connector={"acquired": (1, 1)}, fleet={"open": (2, 2)}, why="So.")
+        notes.step("two", connector={"acquired": (1, 1)}, fleet={"open": (2, 3)}, why="So.")
+
+    account = account_of(run)
+    assert [(row.connector, row.fleet) for row in account.rows] == [("acquired 1", "open 2")] * 2
+    assert [row.why == "So." for row in account.rows] == [True, False]
+    assert account.problems == ("two: open: claimed 3, found 2",)
+
+
+async def test_what_runs_in_the_background_is_over_when_its_context_is() -> None:
+    async with background() as start:
+        waiting = start(asyncio.Event().wait())
+        done = start(asyncio.sleep(0, "done"))
+        assert await done == "done"
+    assert waiting.cancelled()
 
 
 async def test_an_answer_without_a_body_of_its_own_tells_the_path() -> None:

@@ -8,7 +8,7 @@ from fleetsim.lab.rooms import ROOMS
 
 def test_every_room_has_a_name_of_its_own_and_a_claim_that_is_a_sentence() -> None:
     assert len({room.name for room in ROOMS}) == len(ROOMS)
-    assert all(room.claim[0].isupper() and room.claim.endswith(".") for room in ROOMS)
+    assert all(room.claim.endswith(".") and room.source for room in ROOMS)
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)

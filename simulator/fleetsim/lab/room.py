@@ -11,20 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import ClientError
 
 from fleetsim.exchange import Answer, ApiRequest, Unary
 from fleetsim.lab.reader import Figure, NotReadable
 
-__all__ = ["PATIENCE", "Account", "Room", "Row", "Visit", "answering", "settled", "until", "visit"]
+__all__ = ["Account", "Room", "Row", "Start", "Visit", "answering", "background", "settled", "visit"]
 
-PATIENCE = 10.0  # seconds for something that takes milliseconds
-POLL = 0.002
 SETTLE_TURNS = 50  # of the loop; what needs a socket needs two, and a future one
 ROOM_DEADLINE = 60.0  # seconds; a room takes one at most, unless the machine has other work
+
+
+Start = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+Value = Figure | str | bool
+Claimed = Mapping[str, tuple[Value, Value]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,17 @@ class Visit:
         """Note a step."""
         self.rows.append(Row(done, connector, fleet, why))
 
-    def expect(self, what: str, found: Figure | str | bool, claimed: Figure | str | bool) -> None:
+    def step(self, done: str, *, connector: Claimed, fleet: Claimed, why: str) -> None:
+        """Note a step whose figures are claimed: each is a pair of what was found and what was to be found. `why` holds
+        for the claim, so it gives way to the difference where there is one."""
+        before = len(self.problems)
+        for name, (found, claimed) in (*connector.items(), *fleet.items()):
+            self.expect(f"{done}: {name}", found, claimed)
+        if len(self.problems) > before:
+            why = "It came out otherwise than claimed, so the reason is another one."
+        self.row(done, connector=_told(connector), fleet=_told(fleet), why=why)
+
+    def expect(self, what: str, found: Value, claimed: Value) -> None:
         """Note a problem unless `found` is what was `claimed`."""
         if isinstance(found, NotReadable):
             self.problems.append(f"{what}: {found}")
@@ -81,6 +96,10 @@ class Account:
     seconds: float
 
 
+def _told(figures: Claimed) -> str:
+    return ", ".join(f"{name} {found}" for name, (found, _) in figures.items())
+
+
 def visit(room: Room) -> Account:
     """Run a room in a loop of its own, so not from inside one, and return its account.
 
@@ -104,15 +123,21 @@ async def _within_deadline(room: Room, notes: Visit) -> None:
         notes.problems.append(late if limit.expired() else f"raised {type(error).__name__}: {error}")
 
 
-async def until(condition: Callable[[], object]) -> bool:
-    """Poll until `condition` holds; False if it does not within `PATIENCE` seconds. Cancelling it changes nothing."""
-    loop = asyncio.get_running_loop()
-    give_up = loop.time() + PATIENCE
-    while not condition():
-        if loop.time() > give_up:
-            return False
-        await asyncio.sleep(POLL)
-    return True
+@asynccontextmanager
+async def background() -> AsyncIterator[Start]:
+    """Yield what starts a coroutine as a task; whatever is left of those at the end is cancelled and awaited."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    def start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        tasks.append(asyncio.get_running_loop().create_task(work))
+        return tasks[-1]
+
+    try:
+        yield start
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def settled() -> None:
