@@ -4,7 +4,9 @@ FleetError                      anything the fleet refuses or cannot do
 ├── BindError                   a port could not be bound; also an OSError
 ├── IllegalMoveError            a server was asked for a move its state does not allow
 ├── FaultError                  a fault was named, or given parameters, wrongly; also a ValueError
-│   └── EndingError             the same of an ending
+│   ├── EndingError             the same of an ending
+│   └── RuleError               when a fault is to strike was said wrongly
+├── ControlError                a running fleet could not be found, reached or driven
 ├── StuckRequestError           an answer kept running after it was cancelled
 └── LedgerTimeoutError          the ledger did not come to the wanted figures in time; also a TimeoutError
 """
@@ -15,11 +17,13 @@ from collections.abc import Mapping
 
 __all__ = [
     "BindError",
+    "ControlError",
     "EndingError",
     "FaultError",
     "FleetError",
     "IllegalMoveError",
     "LedgerTimeoutError",
+    "RuleError",
     "StuckRequestError",
 ]
 
@@ -49,6 +53,14 @@ class FaultError(FleetError, ValueError):
 
 class EndingError(FaultError):
     """An ending's name or parameter is unknown, or a value is not what the parameter takes."""
+
+
+class RuleError(FaultError):
+    """A rule's word is unknown, or a value is not what it takes, or no server is meant."""
+
+
+class ControlError(FleetError):
+    """No fleet was found or reached, or the one there refused."""
 
 
 class StuckRequestError(FleetError):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import Any, Self, TypeVar
 
 from fleetsim.book import JOURNAL_LINES, Book
+from fleetsim.control.app import make_control
+from fleetsim.control.port import ControlPort, check_control
 from fleetsim.errors import FleetError, StuckRequestError
 from fleetsim.exchange import Answer
+from fleetsim.faults.armoury import Armoury
+from fleetsim.faults.catalogue import Fault
+from fleetsim.faults.rules import ArmedRule, Rule, Where
 from fleetsim.fleet_options import (
     Tags,
     check_keepalive_timeout,
@@ -49,6 +54,8 @@ class Fleet(Assertions):
     - `tags`: one mapping for all, a sequence of one per server, or a function of the index.
     - `ending`, `keepalive_timeout` (seconds; None never): instead of the profile's.
     - `tell_connection`, `ending_header`: see `FakeVLLMServer`. `journal_lines`: how many the ledger's journal keeps.
+    - `control_port`: where calls under `/-/` drive the fleet (0: a free port; None: nowhere), on loopback; with a
+      `control_token`, which every call then needs, on `host`.
 
     Raises ValueError for arguments that cannot be, and BindError on entry, with no server left listening.
     """
@@ -68,8 +75,11 @@ class Fleet(Assertions):
         tell_connection: bool = False,
         ending_header: bool | None = None,
         journal_lines: int = JOURNAL_LINES,
+        control_port: int | None = None,
+        control_token: str | None = None,
     ) -> None:
         check_size(size)
+        check_control(control_port, control_token)
         check_ports(base_port, size)
         self.profile = profile if profile is not None else Profile()
         self._book = Book(journal_lines=journal_lines)
@@ -78,6 +88,7 @@ class Fleet(Assertions):
         self._make = make = answer if answer is not None else self._answers()
         idle = self.profile.keepalive_timeout if isinstance(keepalive_timeout, EllipsisType) else keepalive_timeout
         check_keepalive_timeout(idle)
+        self._armoury = Armoury(seed=self.seed)
         self._servers = tuple(
             FakeVLLMServer(
                 make(index),
@@ -91,9 +102,15 @@ class Fleet(Assertions):
                 keepalive_timeout=idle,
                 tell_connection=tell_connection,
                 ending_header=ending_header,
+                armoury=self._armoury,
             )
             for index, each in enumerate(spread_tags(tags, size))
         )
+        self._arm_profile()
+        self._control: ControlPort | None = None
+        if control_port is not None:
+            at = "127.0.0.1" if control_token is None else host
+            self._control = ControlPort(make_control(self, token=control_token), at, control_port)
         self._entered = False
         self._thread: LoopThread | None = None
 
@@ -140,6 +157,36 @@ class Fleet(Assertions):
         for server in self:
             server.ending = parsed
 
+    def fault(
+        self,
+        fault: str | Fault,
+        /,
+        *,
+        rate: float = 1.0,
+        times: int | None = None,
+        after: int = 0,
+        for_: float | str | None = None,
+        where: Where | Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        **parameters: object,
+    ) -> ArmedRule:
+        """`FakeVLLMServer.fault` for all servers, or for those that `where` names: one rule with one account."""
+        made = Rule.make(fault, parameters, rate=rate, times=times, after=after, for_=for_, where=where, seed=seed)
+        return self._armoury.arm(made)
+
+    @property
+    def faults(self) -> Armoury:
+        """The rules at work in the fleet: `fleet.faults.rules()`, `fleet.faults.clear()`."""
+        return self._armoury
+
+    @property
+    def control_url(self) -> str:
+        """Where the fleet is driven: `http://host:port`. Raises FleetError for a fleet without a control port, or
+        before it is entered."""
+        if self._control is None or not self._control.port:
+            raise FleetError("control_url: expected a fleet that was given a control_port and has been entered")
+        return self._control.url
+
     def hold(self) -> Hold:
         """Return a context manager that keeps back every answer of the fleet while it is open."""
         return Hold([server.holds for server in self], self.ledger)
@@ -158,6 +205,7 @@ class Fleet(Assertions):
         Raises FleetError when that cannot be: a server serves no longer, or clients go on connecting. The fleet is
         then good only to be closed. Cancelling it leaves it half renewed. Not to be called twice at once.
         """
+        self._armoury.start_anew()
         for _ in range(_RENEWALS):
             # What has connected by now is accepted within one turn of the loop, and handed over in the next.
             await turns(2)
@@ -165,6 +213,7 @@ class Fleet(Assertions):
                 await server.renew(self._make(server.index))
             await turns(2)
             if self._book.start_anew():
+                self._arm_profile()
                 return
         raise FleetError(f"after {_RENEWALS} rounds of ending connections clients still open new ones")
 
@@ -177,6 +226,8 @@ class Fleet(Assertions):
         try:
             for server in self:
                 await server.start()
+            if self._control is not None:
+                await self._control.start()
         except BaseException:
             await self._close()
             raise
@@ -227,6 +278,10 @@ class Fleet(Assertions):
             raise FleetError("only a fleet entered with a plain `with` has a loop of its own to run this in")
         return self._thread.run(work)
 
+    def _arm_profile(self) -> None:
+        for rule in self.profile.faults:
+            self._armoury.arm(rule)
+
     def _enter_once(self) -> None:
         if self._entered:
             raise FleetError("a fleet is entered once: make a new one")
@@ -235,6 +290,8 @@ class Fleet(Assertions):
     async def _close(self) -> None:
         for server in self:
             server.end_all()
+        if self._control is not None:
+            await self._control.close()
         stuck = [error for server in self if (error := await closed(server)) is not None]
         self._book.unbind()
         if stuck:

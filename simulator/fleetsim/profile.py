@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import msgspec
 
+from fleetsim.errors import FaultError
 from fleetsim.units import parse_duration
+
+if TYPE_CHECKING:
+    from fleetsim.faults.rules import Rule
 
 __all__ = ["Profile", "ProfileError"]
 
@@ -61,6 +65,10 @@ def _is_switch(value: object) -> bool:
     return isinstance(value, bool)
 
 
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
 _SECONDS = (_is_number, "seconds, as a number of at least 0 (Profile.parse also takes 80ms)")
 _COUNT = (_is_count, "a whole number of at least 1")
 _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
@@ -76,6 +84,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "keepalive_timeout": (_is_number_or_none, "seconds, as a number of at least 0, or null for never"),
     "backlog": _COUNT,
     "ending": (_is_name_or_none, "a name, or null"),
+    "faults": (_is_sequence, "a list of faults"),
     "api_key": (_is_name_or_none, "text, or null"),
     "server_load_tracking": (_is_switch, "true or false"),
     "seed": (_is_integer, "a whole number"),
@@ -100,6 +109,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     - `keepalive_timeout`: idle time after which the server closes a connection; None never does.
     - `backlog`: connections the kernel queues before they are accepted.
     - `ending`: name of the way every response ends; None ends as vLLM does.
+    - `faults`: the rules that choose faults, each the text of a fault or a mapping with `fault` and the words of
+      `fleetsim.faults.rules.Rule`.
     - `api_key`: required as a bearer token on `/v1...`; never shown in the repr.
     - `server_load_tracking`: whether `/load` counts, as vLLM's `--enable-server-load-tracking`.
     - `seed`: chooses words and jitter, unless the fleet is given one.
@@ -117,6 +128,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keepalive_timeout: float | None = 5.0
     backlog: int = 2_048
     ending: str | None = None
+    faults: tuple[Rule, ...] = ()
     api_key: str | None = None
     server_load_tracking: bool = False
     seed: int = 0
@@ -126,6 +138,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             value = getattr(self, key)
             if not accepts(value):
                 raise ProfileError(f"{key}: expected {expected}, got {_shown(key, value)}")
+        if self.faults:
+            msgspec.structs.force_setattr(self, "faults", _rules(self.faults))
 
     def __repr__(self) -> str:
         """Only what differs from the defaults, and no secret."""
@@ -169,9 +183,31 @@ def _build(settings: Mapping[str, Any], base: Profile, *, where: Mapping[str, in
         try:
             values[key] = _converted(key, written)
             profile = Profile(**values)
+        except _FaultsError as error:
+            raise ProfileError(f"{_place(source, where.get(error.key, where.get(key)))}{error}") from error
         except ProfileError as error:
             raise ProfileError(f"{_place(source, where.get(key))}{error}") from error
     return profile
+
+
+class _FaultsError(ProfileError):
+    """One of `faults` cannot be; `key` says which, as `faults[2]`."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        super().__init__(f"{key}: {reason}")
+
+
+def _rules(written: Sequence[object]) -> tuple[Rule, ...]:
+    from fleetsim.faults.rules import Rule  # noqa: PLC0415 (a server without faults can be described without the wire)
+
+    rules = []
+    for index, each in enumerate(written):
+        try:
+            rules.append(Rule.parse(each))
+        except FaultError as error:
+            raise _FaultsError(f"faults[{index}]", str(error)) from error
+    return tuple(rules)
 
 
 def _converted(key: str, written: Any) -> Any:
@@ -243,9 +279,18 @@ def _mapping_with_lines(source: str, root: Any) -> tuple[dict[str, Any], dict[st
             _refuse_twice(source, line, key, where[key])
         try:
             settings[key], where[key] = construct(value_node, deep=True), line
+            where.update(_lines_of_items(key, value_node))
         except yaml.YAMLError as error:
             raise ProfileError(f"{_place(source, line)}{key}: expected a plain value, got {value_node.tag}") from error
     return settings, where
+
+
+def _lines_of_items(key: str, node: Any) -> dict[str, int]:
+    import yaml  # noqa: PLC0415 (see _read_yaml)
+
+    if not isinstance(node, yaml.SequenceNode):
+        return {}
+    return {f"{key}[{index}]": item.start_mark.line + 1 for index, item in enumerate(node.value)}
 
 
 def _refuse_twice(source: str, line: int, key: str, first: int) -> NoReturn:

@@ -6,10 +6,15 @@ import asyncio
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fleetsim.book import Book
 from fleetsim.errors import FleetError, IllegalMoveError
 from fleetsim.exchange import Answer
+from fleetsim.faults.armoury import Armoury
+from fleetsim.faults.catalogue import Fault
+from fleetsim.faults.rules import ArmedRule, Rule, Where
+from fleetsim.faults.scripts import Script, Step
 from fleetsim.hold import Hold
 from fleetsim.ledger import Ledger
 from fleetsim.wire.endings import Ending, as_ending
@@ -56,6 +61,11 @@ class FleetEndpoint:
         return f"http://{host}:{self.port}"
 
 
+def as_reached(host: str) -> str:
+    """Return the address at which what listens on `host` is reached from this machine."""
+    return _LOOPBACK_OF_ANY.get(host, host)
+
+
 class FakeVLLMServer:
     """One server on one port, answering with `answer`.
 
@@ -64,6 +74,7 @@ class FakeVLLMServer:
     - `ending`: how responses end unless the request says otherwise; a name, an Ending, or None for vLLM's way.
     - `keepalive_timeout`: seconds until an idle connection is closed; None never.
     - `tell_connection`: add `x-fleet-connection` and `x-fleet-request` to every response; vLLM sends neither.
+    - `armoury`: the fleet's; by default one of its own.
     - `ending_header`: whether the request header X-Fleet-Ending is honoured; None, if it comes from a loopback address.
 
     Belongs to the loop in which it is started.
@@ -83,6 +94,7 @@ class FakeVLLMServer:
         keepalive_timeout: float | None = 5.0,
         tell_connection: bool = False,
         ending_header: bool | None = None,
+        armoury: Armoury | None = None,
     ) -> None:
         self.index, self.tags = index, dict(tags or {})
         self._host, self._port, self._backlog = host, port, backlog
@@ -92,6 +104,8 @@ class FakeVLLMServer:
         self._listener: Listener | None = None
         self._settings = WireSettings(answer, as_ending(ending), keepalive_timeout, tell_connection, ending_header)
         self._as_made = replace(self._settings)
+        self._armoury = armoury if armoury is not None else Armoury()
+        self._rules = self._armoury.join(index, self.tags, self._settings.use_rules)
 
     def __repr__(self) -> str:
         where = f"port {self._port}" if self._port else "no port yet"
@@ -100,7 +114,7 @@ class FakeVLLMServer:
     @property
     def endpoint(self) -> FleetEndpoint:
         """Host, port and tags. Raises FleetError before the server has a port."""
-        return FleetEndpoint(_LOOPBACK_OF_ANY.get(self._host, self._host), self.port, self.tags)
+        return FleetEndpoint(as_reached(self._host), self.port, self.tags)
 
     @property
     def port(self) -> int:
@@ -147,6 +161,35 @@ class FakeVLLMServer:
         """Return a context manager that keeps this server's answers back while it is open."""
         return Hold([self.holds], self.ledger)
 
+    def fault(
+        self,
+        fault: str | Fault,
+        /,
+        *,
+        rate: float = 1.0,
+        times: int | None = None,
+        after: int = 0,
+        for_: float | str | None = None,
+        where: Where | Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        **parameters: object,
+    ) -> ArmedRule:
+        """Let `fault` strike this server from its next connection or request on, until the rule is removed or over.
+
+        `with server.fault("reset", after_bytes=200, times=1) as rule:` removes it on leaving. `parameters` are the
+        fault's, the others are explained at `Rule`. Any thread. Raises FaultError and RuleError, and changes nothing.
+        """
+        made = Rule.make(fault, parameters, rate=rate, times=times, after=after, for_=for_, where=where, seed=seed)
+        return self._armoury.arm(made, only=self._rules)
+
+    def script(self, *steps: Step, route: str | None = None, header: str | None = None) -> Script:
+        """Let `steps` be the faults of the next requests, one each: `server.script("3x before_head", "ok", "reset")`.
+
+        `route` and `header` narrow which requests take a step, as in `Where`. `script.assert_consumed()` says whether
+        all were taken. Any thread. Raises FaultError and RuleError, and changes nothing.
+        """
+        return self._armoury.arm_script(steps, Where(route=route, header=header), self._rules)
+
     async def start(self) -> None:
         """Bind, listen and serve. Raises BindError, and is DEAD then; IllegalMoveError if it was started before.
 
@@ -156,6 +199,7 @@ class FakeVLLMServer:
         loop = asyncio.get_running_loop()
         if self._book.loop is None:
             self._book.bind(loop)
+        self._armoury.begin(loop.time)
         listener = Listener(self._settings, self._book, self.index)
         try:
             self._port = await listener.listen(self._host, self._port, self._backlog)

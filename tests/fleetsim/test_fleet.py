@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import socket
 import urllib.request
 from pathlib import Path
@@ -10,6 +11,7 @@ from answers import Witness, hello
 from raw_http import Peer, get, post
 
 from fleetsim import Answer, ApiRequest, BindError, Fleet, FleetError, Profile, Reply, ServerState, Unary
+from fleetsim.errors import RuleError
 from fleetsim.wire.endings import Close, Eager
 
 
@@ -251,3 +253,49 @@ async def test_a_thousand_servers_come_up_and_go() -> None:
 
 async def test_the_repr_shows_size_and_figures() -> None:
     assert repr(Fleet(3, answer=lambda index: hello)).startswith("<Fleet of 3: <Ledger of fleet: opened=0, ")
+
+
+async def head_or_end(port: int, path: str = "/") -> bytes:
+    """What one request to `port` brings: its status line, or FIN."""
+    async with Peer(port) as peer:
+        await peer.send(post(path))
+        return (await peer.some()).partition(b"\r\n")[0] or b"FIN"
+
+
+async def test_a_fault_of_the_fleet_strikes_the_servers_it_is_for_on_one_account() -> None:
+    async with Fleet(3, answer=lambda index: hello, tags=lambda index: {"rack": "ab"[index % 2]}) as fleet:
+        with fleet.fault("before_head", where={"tag": "rack=a"}, times=3) as rule:
+            seen = [await head_or_end(server.port) for server in (*fleet, *fleet)]
+        assert [each == b"FIN" for each in seen] == [True, False, True, True, False, False]
+        assert (rule.armed, rule.fired) == (3, 3)
+        assert await head_or_end(fleet[0].port) == b"HTTP/1.1 200 OK"
+
+
+async def test_the_profile_arms_its_faults_and_a_renewal_arms_them_anew() -> None:
+    profile = Profile.parse({"faults": [{"fault": "before_head", "times": 1, "where": {"server": 1}}]})
+    async with Fleet(2, profile=profile, answer=lambda index: hello) as fleet:
+        for _ in range(2):
+            assert [await head_or_end(fleet[1].port) for _ in range(2)] == [b"FIN", b"HTTP/1.1 200 OK"]
+            assert [rule.number for rule in fleet.faults.rules()] == [1]
+            fleet.fault("reset")
+            fleet[0].script("before_head")
+            await fleet.renew()
+            assert await head_or_end(fleet[0].port) == b"HTTP/1.1 200 OK"
+
+
+def test_a_profile_with_a_fault_for_no_server_is_refused() -> None:
+    profile = Profile.parse({"faults": [{"fault": "reset", "where": {"server": 2}}]})
+    with pytest.raises(RuleError, match="where: expected one of servers 0 to 1, got server=2"):
+        Fleet(2, profile=profile)
+
+
+def test_faults_of_a_fleet_in_a_thread_are_set_from_another() -> None:
+    with Fleet(2, answer=lambda index: hello) as fleet:
+        with fleet[1].fault("before_head") as rule:
+            with pytest.raises(http.client.RemoteDisconnected):
+                urllib.request.urlopen(fleet[1].url, timeout=10)
+            with urllib.request.urlopen(fleet[0].url, timeout=10) as spared:
+                assert spared.status == 200
+        with urllib.request.urlopen(fleet[1].url, timeout=10) as healed:
+            assert healed.status == 200
+        assert rule.fired == 1

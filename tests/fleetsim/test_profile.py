@@ -95,3 +95,38 @@ def test_no_secret_is_shown() -> None:
     with pytest.raises(ProfileError) as caught:
         Profile.parse({"api_key": ["s3cret"]})
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_file_lists_faults_as_text_or_with_words(written: Path) -> None:
+    written.write_text(
+        "faults:\n- reset;after=200\n- fault: before_head\n  rate: 0.1\n  for: 10s\n  where: {route: /v1/*}\n"
+    )
+    assert [rule.written() for rule in Profile.load(written).faults] == [
+        {"fault": "reset;after=200"},
+        {"fault": "before_head", "rate": 0.1, "for": 10.0, "where": {"route": "/v1/*"}},
+    ]
+
+
+def test_faults_in_python_are_the_same_as_in_a_file(written: Path) -> None:
+    written.write_text("faults: [reset, {fault: before_head, times: 2}]\n")
+    given = ["reset", {"fault": "before_head", "times": 2}]
+    profile = Profile.parse({"faults": given})
+    assert profile == Profile.load(written)
+    assert repr(profile) == "Profile(faults=(Rule(fault='reset'), Rule(fault='before_head', times=2)))"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("faults: reset\n", ":1: faults: expected a list of faults, got 'reset'"),
+        ("model: m\nfaults:\n- reset\n- sulk\n", ":4: faults[1]: unknown fault 'sulk'; expected one of "),
+        ("faults:\n- fault: reset\n  rate: 2\n", ":2: faults[0]: rate: expected a number from 0 to 1, got 2"),
+        ("faults:\n- reset\n\n- {fault: reset, often: 1}\n", ":4: faults[1]: often: unknown word; expected one of "),
+        ("faults: [{fault: reset, where: {rack: 1}}]\n", ":1: faults[0]: where: rack: unknown word; expected one of "),
+    ],
+)
+def test_a_bad_fault_is_refused_with_the_line_it_is_on(written: Path, text: str, complaint: str) -> None:
+    written.write_text(text)
+    with pytest.raises(ProfileError) as refused:
+        Profile.load(written)
+    assert str(refused.value).startswith(f"{written}{complaint}")

@@ -9,6 +9,7 @@ from raw_http import Peer, post
 
 from fleetsim import BindError, EndingError, FakeVLLMServer, FleetEndpoint, FleetError, IllegalMoveError, ServerState
 from fleetsim.book import Book
+from fleetsim.errors import FaultError, RuleError
 from fleetsim.wire.endings import Eager
 
 
@@ -159,3 +160,62 @@ async def test_servers_may_share_a_book() -> None:
         await server.ledger.wait_for(closed=1)
         await server.close()
     assert (book.total.opened, [part.opened for part in book.parts]) == (2, [1, 1])
+
+
+async def test_a_fault_strikes_while_its_rule_is_open_and_as_often_as_it_says() -> None:
+    server = FakeVLLMServer(hello)
+    await server.start()
+    with server.fault("before_head", times=1, where={"route": "/struck"}) as rule:
+        async with Peer(server.port) as peer:
+            await peer.send(post("/spared"))
+            assert (await peer.response()).startswith(b"HTTP/1.1 200 OK\r\n")
+            await peer.send(post("/struck"))
+            assert await peer.to_the_end() == b""
+        async with Peer(server.port) as peer:
+            await peer.send(post("/struck"))
+            assert (await peer.response()).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (rule.armed, rule.fired) == (1, 1)
+    assert [each.ending for each in server.ledger.request_records()] == ["split", "before_head", "split"]
+    await server.close()
+
+
+async def test_a_script_is_played_request_by_request() -> None:
+    server = FakeVLLMServer(hello)
+    await server.start()
+    script = server.script("2x before_head", "ok", "reset;after=5")
+    answers = []
+    for _ in range(5):
+        async with Peer(server.port) as peer:
+            await peer.send(post("/"))
+            try:
+                answers.append((await peer.response())[-len(b'{"read":0}') :])
+            except AssertionError:
+                answers.append(b"FIN")
+            except ConnectionResetError:
+                answers.append(b"RST")
+    assert answers == [b"FIN", b"FIN", b'{"read":0}', b"RST", b'{"read":0}']
+    script.assert_consumed()
+    await server.close()
+
+
+async def test_a_request_that_names_its_fault_takes_no_step_of_a_script() -> None:
+    server = FakeVLLMServer(hello)
+    await server.start()
+    with server.script("before_head") as script, server.fault("reset") as rule:
+        async with Peer(server.port) as peer:
+            await peer.send(post("/", "x-fleet-ending: eager"))
+            assert (await peer.response()).endswith(b'{"read":0}')
+        assert len(script.remaining) == 1
+        assert rule.armed == 0
+    await server.close()
+
+
+def test_a_fault_that_cannot_be_is_refused_and_nothing_is_armed() -> None:
+    server = FakeVLLMServer(hello)
+    with pytest.raises(RuleError, match="rate: expected a number from 0 to 1, got 2"):
+        server.fault("reset", rate=2)
+    with pytest.raises(FaultError, match="unknown fault 'sulk'"):
+        server.fault("sulk")
+    with pytest.raises(FaultError, match="unknown fault 'sulk'"):
+        server.script("ok", "sulk")
+    assert server.script("ok").remaining == (None,)

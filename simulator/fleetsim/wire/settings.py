@@ -32,3 +32,7 @@ class WireSettings:
     draining: bool = False
     holds: list[Hold] = field(default_factory=list)
     rules: Rules | None = None
+
+    def use_rules(self, rules: Rules | None) -> None:
+        """Ask `rules` from the next connection or request on."""
+        self.rules = rules

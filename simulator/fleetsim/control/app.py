@@ -1,0 +1,124 @@
+"""What calls to a control port do. All answers are JSON; a refusal is `{"error": "..."}`.
+
+GET    /-/servers        where each server is, its state, tags and figures
+GET    /-/ledger         the fleet's figures; with ?server=3 one server's
+GET    /-/faults         the rules at work, with their counts
+POST   /-/faults         arm a rule: {"fault": "reset;after=200", "times": 1, "for": "10s", "where": {"server": 3}}
+DELETE /-/faults         remove all of them
+DELETE /-/faults/2       remove one
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from fleetsim.control.guard import Guard, refusal
+from fleetsim.errors import FaultError, RuleError
+from fleetsim.exchange import Answer, ApiRequest, Reply, Unary
+from fleetsim.faults.rules import ArmedRule, Rule
+
+if TYPE_CHECKING:
+    from fleetsim.fleet import Fleet
+
+__all__ = ["make_control"]
+
+_NOT_THERE = refusal(HTTPStatus.NOT_FOUND, "expected /-/servers, /-/ledger or /-/faults")
+
+
+def make_control(fleet: Fleet, *, token: str | None) -> Answer:
+    """Return what answers the calls to the control port of `fleet`. Any number of calls may run at once."""
+    return _Control(fleet, Guard(token))
+
+
+class _Control:
+    def __init__(self, fleet: Fleet, guard: Guard) -> None:
+        self._fleet, self._guard = fleet, guard
+        self._routes: dict[str, dict[str, Callable[[ApiRequest], Unary]]] = {
+            "/-/servers": {"GET": self._servers},
+            "/-/ledger": {"GET": self._ledger},
+            "/-/faults": {"GET": self._faults, "POST": self._arm, "DELETE": self._clear},
+        }
+
+    async def __call__(self, request: ApiRequest) -> Reply:
+        refused = self._guard.refusal(request)
+        if refused is not None:
+            return refused
+        methods = self._routes.get(request.path)
+        if methods is None and request.path.startswith("/-/faults/"):
+            methods = {"DELETE": self._remove}
+        if methods is None:
+            return _NOT_THERE
+        handler = methods.get(request.method)
+        if handler is None:
+            allowed = ", ".join(methods)
+            answer = refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path}: expected {allowed}, got {request.method}")
+            return Unary(answer.status, answer.body, headers=(("allow", allowed),))
+        try:
+            return handler(request)
+        except FaultError as error:
+            return refusal(HTTPStatus.BAD_REQUEST, str(error))
+
+    def _servers(self, _: ApiRequest) -> Unary:
+        return _json(
+            [
+                {
+                    "index": server.index,
+                    "url": server.url,
+                    "state": server.state.value,
+                    "tags": server.tags,
+                    "open_now": server.ledger.open_now,
+                    "in_flight": server.ledger.in_flight,
+                    "requests": server.ledger.requests,
+                }
+                for server in self._fleet
+            ]
+        )
+
+    def _ledger(self, request: ApiRequest) -> Unary:
+        asked = parse_qs(request.query, keep_blank_values=True).get("server")
+        if asked is None:
+            return _json(dataclasses.asdict(self._fleet.ledger.snapshot()))
+        index, size = asked[-1], len(self._fleet)
+        if not (index.isascii() and index.isdigit() and int(index) < size):
+            raise RuleError(f"server: expected 0 to {size - 1}, got {index!r}")
+        return _json(dataclasses.asdict(self._fleet[int(index)].ledger.snapshot()))
+
+    def _faults(self, _: ApiRequest) -> Unary:
+        return _json([self._described(rule) for rule in self._fleet.faults.rules()])
+
+    def _arm(self, request: ApiRequest) -> Unary:
+        try:
+            written = json.loads(request.body)
+        except ValueError as error:
+            raise RuleError(f"body: expected JSON: {error}") from error
+        armed = self._fleet.faults.arm(Rule.parse(written))
+        return _json(self._described(armed), HTTPStatus.CREATED)
+
+    def _clear(self, _: ApiRequest) -> Unary:
+        return _json({"removed": self._fleet.faults.clear()})
+
+    def _remove(self, request: ApiRequest) -> Unary:
+        number = request.path.removeprefix("/-/faults/")
+        armed = self._fleet.faults.find(int(number)) if number.isascii() and number.isdigit() else None
+        if armed is None:
+            return refusal(HTTPStatus.NOT_FOUND, f"faults: expected the number of a rule at work, got {number!r}")
+        armed.remove()
+        return _json(self._described(armed))
+
+    def _described(self, armed: ArmedRule) -> dict[str, Any]:
+        return {
+            "number": armed.number,
+            **armed.rule.written(),
+            "armed": armed.armed,
+            "fired": armed.fired,
+            "over": self._fleet.faults.is_over(armed),
+        }
+
+
+def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Unary:
+    return Unary(status, json.dumps(value).encode())

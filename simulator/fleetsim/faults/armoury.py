@@ -1,0 +1,178 @@
+"""The rules at work in a fleet: which servers they are on, in which order they are asked, and how they come and go.
+
+Guarantees. A rule armed or removed, from any thread, holds from the next connection or request on, whole or not at all:
+each server reads one tuple, which is replaced and never changed. A server on which nothing is armed has no rules at
+all, and its requests pay nothing. What is over stays listed, with its counts, and is asked no more.
+
+Precedence: a request that names its own faults is not asked about; then the first script with a step for it decides
+alone; then every rule decides for itself, and all that strike add up in the order they were armed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from fleetsim.errors import RuleError
+from fleetsim.faults.catalogue import Fault, Rules
+from fleetsim.faults.rules import ArmedRule, Rule, Where
+from fleetsim.faults.scripts import Script, Step
+from fleetsim.records import ConnectionLine, RequestLine
+
+__all__ = ["Armoury", "ServerRules"]
+
+Switch = Callable[[Rules | None], None]
+Clock = Callable[[], float]
+
+
+class ServerRules:
+    """What is armed on one server: the `Rules` its wire asks. `switch` sets them there, None when there are none."""
+
+    def __init__(self, index: int, tags: Mapping[str, str], clock: Clock, switch: Switch) -> None:
+        self.index, self.tags = index, tags
+        self._clock, self._switch = clock, switch
+        self._lock = threading.Lock()
+        self._rules: tuple[ArmedRule, ...] = ()
+        self._scripts: tuple[Script, ...] = ()
+
+    def add(self, armed: ArmedRule | Script) -> None:
+        """Ask it from the next connection or request on."""
+        with self._lock:
+            if isinstance(armed, Script):
+                self._scripts = (*self._scripts, armed)
+            else:
+                self._rules = (*self._rules, armed)
+            self._switch(self)
+
+    def discard(self, gone: Iterable[ArmedRule | Script]) -> None:
+        """Ask these no more; those that are not there are none to ask."""
+        left = set(gone)
+        with self._lock:
+            self._rules = tuple(each for each in self._rules if each not in left)
+            self._scripts = tuple(each for each in self._scripts if each not in left)
+            self._switch(self if self._rules or self._scripts else None)
+
+    def clear(self) -> None:
+        """Ask nothing and nobody any more."""
+        with self._lock:
+            self._rules, self._scripts = (), ()
+            self._switch(None)
+
+    def for_connection(self, line: ConnectionLine) -> Sequence[Fault]:
+        """Return the faults for a connection just accepted."""
+        for each in self._rules:
+            each.count_connection(line)
+        for script in self._scripts:
+            step = script.for_connection()
+            if step is not None:
+                return (step,)
+        now = self._clock()
+        return [each.rule.fault for each in self._rules if each.strikes_connection(self.index, line, now)]
+
+    def for_request(self, line: RequestLine, headers: Mapping[str, str]) -> Sequence[Fault]:
+        """Return the faults for a request whose head has arrived."""
+        for script in self._scripts:
+            step = script.for_request(line, headers)
+            if step is not None:
+                return step
+        now = self._clock()
+        struck = [each.rule.fault for each in self._rules if each.strikes_request(self.index, line, headers, now)]
+        self._drop_what_is_over(now)
+        return struck
+
+    def _drop_what_is_over(self, now: float) -> None:
+        over: list[ArmedRule | Script] = [each for each in self._rules if each.is_over(now)]
+        over += [each for each in self._scripts if not each.remaining]
+        if over:
+            self.discard(over)
+
+
+class Armoury:
+    """All rules of one fleet. `seed` is for those that bring none; `clock` returns the time of the fleet's loop."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self._seed = seed
+        self._clock: Clock | None = None
+        self._servers: list[ServerRules] = []
+        self._lock = threading.Lock()
+        self._armed: dict[int, ArmedRule] = {}
+        self._count = 0
+
+    def join(self, index: int, tags: Mapping[str, str], switch: Switch) -> ServerRules:
+        """Return the rules of one more server."""
+        self._servers.append(ServerRules(index, tags, self._now, switch))
+        return self._servers[-1]
+
+    def begin(self, clock: Clock) -> None:
+        """The fleet runs, by `clock`: durations begin to count."""
+        with self._lock:
+            self._clock = clock
+            for armed in self._armed.values():
+                armed.begin(clock())
+
+    def arm(self, rule: Rule, *, only: ServerRules | None = None) -> ArmedRule:
+        """Arm `rule` on the servers it is for, of all or of `only` one.
+
+        Raises RuleError, and arms nothing, when it is for none of them.
+        """
+        meant = self._meant(rule.where, self._servers if only is None else [only])
+        with self._lock:
+            self._count += 1
+            armed = self._armed[self._count] = ArmedRule(rule, self._count, self._seed, self._remove)
+            if self._clock is not None:
+                armed.begin(self._clock())
+        for server in meant:
+            server.add(armed)
+        return armed
+
+    def arm_script(self, steps: Iterable[Step], where: Where, server: ServerRules) -> Script:
+        """Let `steps` be the faults of the next requests to `server` that `where` means."""
+        script = Script(steps, where, lambda script: server.discard([script]))
+        self._meant(where, [server])
+        server.add(script)
+        return script
+
+    def rules(self) -> tuple[ArmedRule, ...]:
+        """Return what has been armed and not removed, in that order, what is over included."""
+        with self._lock:
+            return tuple(self._armed.values())
+
+    def find(self, number: int) -> ArmedRule | None:
+        """Return the rule that was given this number; None if there is none, or no more."""
+        with self._lock:
+            return self._armed.get(number)
+
+    def is_over(self, armed: ArmedRule) -> bool:
+        """Whether `armed` will never strike again."""
+        return armed.is_over(0.0 if self._clock is None else self._clock())
+
+    def clear(self) -> int:
+        """Remove every rule, and return how many there were. Scripts stay."""
+        rules = self.rules()
+        for armed in rules:
+            armed.remove()
+        return len(rules)
+
+    def start_anew(self) -> None:
+        """Remove every rule and script, and number from 1 again."""
+        self.clear()
+        for server in self._servers:
+            server.clear()
+        self._count = 0
+
+    def _meant(self, where: Where, among: Sequence[ServerRules]) -> list[ServerRules]:
+        meant = [server for server in among if where.is_for_server(server.index, server.tags)]
+        if not meant:
+            wanted = f"server={where.written().get('server')!r}" if where.tag is None else f"tag={where.tag!r}"
+            raise RuleError(f"where: expected one of servers {among[0].index} to {among[-1].index}, got {wanted}")
+        return meant
+
+    def _remove(self, armed: ArmedRule) -> None:
+        with self._lock:
+            self._armed.pop(armed.number, None)
+        for server in self._servers:
+            server.discard([armed])
+
+    def _now(self) -> float:
+        assert self._clock is not None  # a server that is asked has been started
+        return self._clock()

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import pytest
+from fault_lines import AtAccept, connection, request
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetsim.errors import RuleError
+from fleetsim.faults.armoury import Armoury, ServerRules
+from fleetsim.faults.catalogue import Rules, parse_fault
+from fleetsim.faults.rules import ArmedRule, Rule, Where
+
+RESET, GONE, LATE = parse_fault("reset"), parse_fault("before_head"), parse_fault("delayed")
+
+
+class Fleet:
+    """Servers without sockets: what the wire would ask, and a clock that is set by hand."""
+
+    def __init__(self, size: int = 3, *, running: bool = True) -> None:
+        self.now = 0.0
+        self.asked: list[Rules | None] = [None] * size
+        self.armoury = Armoury(seed=1)
+        self.servers = [self._join(index) for index in range(size)]
+        if running:
+            self.armoury.begin(lambda: self.now)
+
+    def _join(self, index: int) -> ServerRules:
+        def switch(rules: Rules | None) -> None:
+            self.asked[index] = rules
+
+        return self.armoury.join(index, {"rack": "ab"[index % 2]}, switch)
+
+    def struck(self, index: int = 0) -> list[str]:
+        rules = self.asked[index]
+        return [] if rules is None else [fault.name for fault in rules.for_request(request(), {})]
+
+
+def test_a_server_on_which_nothing_is_armed_is_not_asked_at_all() -> None:
+    fleet = Fleet()
+    assert fleet.asked == [None] * 3
+    rule = fleet.armoury.arm(Rule(RESET), only=fleet.servers[1])
+    assert fleet.asked == [None, fleet.servers[1], None]
+    rule.remove()
+    rule.remove()
+    assert fleet.asked == [None] * 3
+
+
+def test_overlapping_faults_add_up_and_come_off_independently() -> None:
+    fleet = Fleet()
+    with fleet.armoury.arm(Rule(RESET)) as first:
+        with fleet.armoury.arm(Rule(LATE)) as second:
+            assert fleet.struck() == ["reset", "delayed"]
+            first.remove()
+            assert fleet.struck() == ["delayed"]
+        assert fleet.struck() == []
+    assert (first.fired, second.fired) == (1, 2)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=30))
+def test_whatever_comes_and_goes_what_is_armed_strikes_in_the_order_it_was_armed(moves: list[tuple[bool, int]]) -> None:
+    fleet = Fleet(1)
+    names = ["reset", "delayed", "before_head", "never", "close"]
+    there: list[tuple[str, ArmedRule]] = []
+    for coming, which in moves:
+        if coming:
+            there.append((names[which], fleet.armoury.arm(Rule(parse_fault(names[which])))))
+        elif there:
+            there.pop(which % len(there))[1].remove()
+        assert fleet.struck() == [name for name, _ in there]
+        assert fleet.armoury.rules() == tuple(rule for _, rule in there)
+        assert (fleet.asked[0] is None) == (not there)
+
+
+def test_a_script_decides_over_a_rule_and_leaves_its_account_alone() -> None:
+    fleet = Fleet()
+    rule = fleet.armoury.arm(Rule(RESET))
+    script = fleet.armoury.arm_script(["ok", GONE], Where(), fleet.servers[0])
+    assert [fleet.struck() for _ in range(3)] == [[], ["before_head"], ["reset"]]
+    script.assert_consumed()
+    assert rule.armed == 1
+
+
+def test_a_second_script_waits_for_the_first() -> None:
+    fleet = Fleet()
+    fleet.armoury.arm_script([RESET], Where(), fleet.servers[0])
+    second = fleet.armoury.arm_script([GONE, LATE], Where(), fleet.servers[0])
+    assert [fleet.struck() for _ in range(2)] == [["reset"], ["before_head"]]
+    second.remove()
+    assert fleet.struck() == []
+    assert second.remaining == (LATE,)
+
+
+def test_a_script_that_is_consumed_and_a_rule_that_is_over_cost_nothing_any_more() -> None:
+    fleet = Fleet()
+    rule = fleet.armoury.arm(Rule(RESET, times=1), only=fleet.servers[0])
+    fleet.armoury.arm_script(["ok"], Where(), fleet.servers[0])
+    assert [fleet.struck() for _ in range(3)] == [[], ["reset"], []]
+    assert fleet.asked[0] is None
+    assert fleet.armoury.rules() == (rule,)
+
+
+def test_a_rule_whose_time_is_over_has_healed_itself_everywhere() -> None:
+    fleet = Fleet(2, running=False)
+    fleet.armoury.arm(Rule(RESET, for_=5.0))
+    fleet.now = 100.0
+    fleet.armoury.begin(lambda: fleet.now)
+    fleet.now = 104.0
+    assert fleet.struck(0) == ["reset"]
+    fleet.now = 105.0
+    assert [fleet.struck(index) for index in (0, 1)] == [[], []]
+    assert fleet.asked == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("where", "on"),
+    [(Where(), [0, 1, 2]), (Where(server=(0, 2)), [0, 2]), (Where(tag="rack=a"), [0, 2]), (Where(tag="rack=b"), [1])],
+)
+def test_a_rule_is_armed_where_it_is_meant(where: Where, on: list[int]) -> None:
+    fleet = Fleet()
+    fleet.armoury.arm(Rule(RESET, where=where))
+    assert [index for index in range(3) if fleet.asked[index] is not None] == on
+
+
+@pytest.mark.parametrize("where", [Where(server=3), Where(tag="gpu")])
+def test_a_rule_for_no_server_is_refused_and_nothing_is_armed(where: Where) -> None:
+    fleet = Fleet()
+    with pytest.raises(RuleError, match=r"where: expected one of servers 0 to 2, got (server=3|tag='gpu')"):
+        fleet.armoury.arm(Rule(RESET, where=where))
+    assert fleet.armoury.rules() == ()
+    assert fleet.asked == [None] * 3
+
+
+def test_connections_are_counted_for_rules_about_requests() -> None:
+    fleet = Fleet(1)
+    fleet.armoury.arm(Rule(RESET, where=Where(connection=2)))
+    (rules,) = fleet.asked
+    assert rules is not None
+    lines = [connection(number) for number in (1, 2, 3)]
+    assert [rules.for_connection(line) for line in lines] == [[], [], []]
+    assert [len(rules.for_request(request(line), {})) for line in lines] == [0, 1, 0]
+
+
+def test_a_connection_is_struck_by_rules_and_by_the_step_of_a_script() -> None:
+    fleet = Fleet(1)
+    rule = fleet.armoury.arm(Rule(AtAccept(), times=1))
+    fleet.armoury.arm_script([AtAccept()], Where(), fleet.servers[0])
+    (rules,) = fleet.asked
+    assert rules is not None
+    assert [len(rules.for_connection(connection(number))) for number in (1, 2, 3)] == [1, 1, 0]
+    assert rule.fired == 1
+
+
+def test_rules_are_found_by_number_and_cleared_together() -> None:
+    fleet = Fleet()
+    first, second = fleet.armoury.arm(Rule(RESET)), fleet.armoury.arm(Rule(LATE))
+    script = fleet.armoury.arm_script([GONE], Where(), fleet.servers[0])
+    assert (fleet.armoury.find(1), fleet.armoury.find(2), fleet.armoury.find(3)) == (first, second, None)
+    assert fleet.armoury.clear() == 2
+    assert fleet.armoury.find(1) is None
+    assert fleet.struck() == ["before_head"]
+    script.assert_consumed()
+
+
+def test_anew_there_is_no_rule_and_no_script_and_numbers_begin_at_one() -> None:
+    fleet = Fleet()
+    fleet.armoury.arm(Rule(RESET))
+    fleet.armoury.arm_script([GONE], Where(), fleet.servers[0])
+    fleet.armoury.start_anew()
+    assert fleet.asked == [None] * 3
+    assert fleet.armoury.arm(Rule(RESET)).number == 1
