@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -51,6 +52,7 @@ async def aiohttp_sees(
     total: float = 30.0,
     sock_read: float | None = 10.0,
     keepalive_timeout: float | None = 5.0,
+    data: bytes | io.BytesIO = b"",
 ) -> tuple[int, bytes]:
     """Status and body that aiohttp's client gets of one POST that asks for these faults; raises what it raises."""
     timeout, headers = aiohttp.ClientTimeout(total=total, sock_read=sock_read), {"X-Fleet-Fault": faults}
@@ -58,6 +60,6 @@ async def aiohttp_sees(
     async with (
         fleet,
         aiohttp.ClientSession(timeout=timeout) as session,
-        session.post(fleet[0].url, headers=headers) as response,
+        session.post(fleet[0].url, headers=headers, data=data) as response,
     ):
         return response.status, await response.read()

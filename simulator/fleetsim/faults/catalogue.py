@@ -40,8 +40,10 @@ __all__ = [
 _MODULES = (
     "fleetsim.wire.endings",
     "fleetsim.faults.body",
+    "fleetsim.faults.request",
     "fleetsim.faults.head",
     "fleetsim.faults.stream",
+    "fleetsim.faults.after",
     "fleetsim.faults.status",
 )
 

@@ -142,6 +142,9 @@ class Connection(SeamConnection):
             work()
 
     def shut_writing(self) -> None:
+        if self.has_message:
+            self.fin()  # a request that is there already would be answered
+            return
         self._note_end("server", "fin")
         self._ambush = _nothing
         self._wire.write_eof()
@@ -240,6 +243,7 @@ class Connection(SeamConnection):
         elif turn.after and conclusion is Conclusion.KEEP:
             for fault in turn.after:
                 fault.arm(self)
+            return not self._wire.is_closing()
         return conclusion is Conclusion.KEEP
 
 

@@ -54,7 +54,7 @@ class TurnPipe(Pipe, Accepted, Protocol):
 
 
 class Turn:
-    """One request and its response. `run` is called once."""
+    """One request and its response. `run` is called once; `after` is to be armed on the connection if that is kept."""
 
     __slots__ = (
         "_body",
@@ -68,6 +68,7 @@ class Turn:
         "_refusal",
         "_request",
         "_settings",
+        "after",
     )
 
     _request: ApiRequest
@@ -86,6 +87,7 @@ class Turn:
         self._message, self._body = message, body
         self._refusal: Unary | None = None
         self._plan: Plan | None = None
+        self.after: Sequence[After] = ()
         self._out = Outgoing(
             pipe,
             self._reply,
@@ -103,7 +105,7 @@ class Turn:
         ending = self._settings.ending
         if faults := self._choose_faults(line):
             self._plan = plan = Plan(faults, ending)
-            ending, line.faults = plan.ending, plan.names
+            ending, line.faults, self.after = plan.ending, plan.names, plan.after
         outcome: RequestOutcome = "error"
         try:
             outcome = await self._send(ending, path, query, line.on_connection)
@@ -112,11 +114,6 @@ class Turn:
         if out.dies:
             await asyncio.sleep(FIN_AFTER_ERROR)
         return self._conclusion()
-
-    @property
-    def after(self) -> Sequence[After]:
-        """What is to be armed on the connection if it is kept."""
-        return () if self._plan is None else self._plan.after
 
     async def _send(self, ending: Ending, path: str, query: str, on_connection: int) -> RequestOutcome:
         out, message, plan = self._out, self._message, self._plan
