@@ -12,7 +12,12 @@ from fleetsim.profile import ProfileError
 
 __all__ = ["commands", "run"]
 
-_COMMANDS = {"up": "fleetsim.up", "prove": "fleetsim.proofs.command", "lab": "fleetsim.lab.command"}
+_COMMANDS = {
+    "up": "fleetsim.up",
+    "fault": "fleetsim.fault_command",
+    "prove": "fleetsim.proofs.command",
+    "lab": "fleetsim.lab.command",
+}
 
 
 class _Late(click.Group):

@@ -14,6 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from fleetsim.control.running import announced
 from fleetsim.fleet import Fleet
 from fleetsim.profile import Profile
 from fleetsim.settings import Jitter, Setting, whole_number
@@ -43,6 +44,8 @@ def _never(text: str) -> str | None:
 @click.option("--keepalive-timeout", type=Setting("keepalive_timeout", "TIME", _never), help="Or never. [5s]")
 @click.option("--ending", type=Setting("ending", "ENDING"), help="How responses end, e.g. 'delayed;seconds=1s'.")
 @click.option("--seed", type=int, metavar="N", help="Chooses words and jitter. [0]")
+@click.option("--control", type=int, metavar="PORT", help="Where `fleetsim fault` drives it; 0: free port.")
+@click.option("--control-token", envvar="FLEETSIM_CONTROL_TOKEN", metavar="TEXT", help="Needed to drive it, on --host.")
 def up(
     size: int,
     host: str,
@@ -50,6 +53,8 @@ def up(
     hostfile: Path | None,
     profile: str | None,
     jitter: dict[str, Any] | None,
+    control: int | None,
+    control_token: str | None,
     **settings: Any,
 ) -> None:
     """Run SIZE fake vLLM servers until Ctrl-C.
@@ -60,24 +65,27 @@ def up(
     given = {key: value for key, value in settings.items() if _is_given(ctx, key)} | (jitter or {})
     base = Profile() if profile is None else Profile.load(profile)
     described = Profile.parse(given, base=base)
+    token = None if control is None else control_token
     try:
-        fleet = Fleet(size, profile=described, host=host, base_port=base_port)
+        fleet = Fleet(
+            size, profile=described, host=host, base_port=base_port, control_port=control, control_token=token
+        )
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from error
-    asyncio.run(_serve(fleet, hostfile))
+    asyncio.run(_serve(fleet, hostfile, driven=control is not None, token=token))
 
 
 def _is_given(ctx: click.Context, key: str) -> bool:
     return ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT
 
 
-async def _serve(fleet: Fleet, hostfile: Path | None) -> None:
+async def _serve(fleet: Fleet, hostfile: Path | None, *, driven: bool, token: str | None) -> None:
     async with _told_to_stop() as stop:
         started = time.perf_counter()
         async with fleet:
             took = time.perf_counter() - started
-            with _written(fleet, hostfile) as path:
-                _announce(fleet, path, took)
+            with _written(fleet, hostfile) as path, _findable(fleet, driven, token) as control:
+                _announce(fleet, path, took, control)
                 await stop.wait()
     _print(
         f"stopped after {_counted(fleet.ledger.requests, 'request')} on {_counted(fleet.ledger.opened, 'connection')}"
@@ -112,7 +120,17 @@ def _written(fleet: Fleet, hostfile: Path | None) -> Iterator[Path]:
         yield hostfile
 
 
-def _announce(fleet: Fleet, hostfile: Path, took: float) -> None:
+@contextlib.contextmanager
+def _findable(fleet: Fleet, driven: bool, token: str | None) -> Iterator[list[str]]:
+    """Let `fleetsim fault` find the fleet while it runs, if it is driven; the lines to print are yielded."""
+    if not driven:
+        yield []
+        return
+    with announced(fleet.control_url, size=len(fleet), token=token):
+        yield [f"control   {fleet.control_url}   try  fleetsim fault reset --server 0 --for 10s"]
+
+
+def _announce(fleet: Fleet, hostfile: Path, took: float, control: list[str]) -> None:
     key = "sim" if fleet.profile.api_key is None else "(the profile's api_key)"
     body = '{"stream": true, "messages": [{"role": "user", "content": "hi"}]}'
     lines = [
@@ -121,6 +139,7 @@ def _announce(fleet: Fleet, hostfile: Path, took: float) -> None:
         f"hostfile  {hostfile}",
         f"export OPENAI_BASE_URL={fleet.base_urls[0]} OPENAI_API_KEY={key}",
         f"try  curl -N {fleet.base_urls[0]}/chat/completions {_headers(fleet.profile)}-d '{body}'",
+        *control,
         "Ctrl-C stops them.",
     ]
     _print("\n".join(lines))

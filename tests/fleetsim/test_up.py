@@ -87,6 +87,22 @@ async def test_a_hostfile_nobody_asked_for_goes_with_the_fleet() -> None:
     assert not await asyncio.to_thread(path.exists)
 
 
+async def test_a_fleet_that_may_be_driven_is_found_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    async with running("2", "--control", "0", "--control-token", "s3cret") as (process, lines):
+        (line,) = [line for line in lines if line.startswith("control ")]
+        assert "s3cret" not in "\n".join(lines)
+        command = line.partition("try  fleetsim ")[2].split()
+        assert await asyncio.to_thread(run, command) == 0
+        assert capsys.readouterr().out == "armed 1: reset  for=10s  server=0  armed=0  fired=0\n"
+        assert [path.name for path in (tmp_path / "fleetsim").iterdir()] == [f"{process.pid}.json"]
+        process.terminate()
+        await process.communicate()
+    assert list((tmp_path / "fleetsim").iterdir()) == []
+
+
 def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert run(["up", *arguments]) == 2
     said = capsys.readouterr()
@@ -106,6 +122,7 @@ def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> st
         ("1 --model ''", "'--model': expected a name, got "),
         ("2 --base-port 65535", "base_port: expected None or 1 to 65534 for 2 servers, got 65535"),
         ("1 --profile /none.yaml", "/none.yaml: cannot be read: No such file or directory"),
+        ("1 --control 70000", "control_port: expected None or 0 to 65535, got 70000"),
         ("1 --hostfile /none/hosts.tsv", "--hostfile: /none/hosts.tsv cannot be written: No such file or directory"),
     ],
 )
