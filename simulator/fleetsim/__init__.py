@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fleetsim.errors import (
         BindError,
+        ControlError,
         EndingError,
         FaultError,
         FleetError,
         IllegalMoveError,
         LedgerTimeoutError,
+        RuleError,
         StuckRequestError,
     )
     from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Unary
     from fleetsim.faults.catalogue import Fault, fault_names, parse_fault
+    from fleetsim.faults.rules import ArmedRule, Rule, Where
+    from fleetsim.faults.scripts import Script
     from fleetsim.fleet import Fleet
     from fleetsim.hold import Hold
     from fleetsim.ledger import Ledger, LedgerSnapshot
@@ -28,8 +32,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "ApiRequest",
+    "ArmedRule",
     "BindError",
     "ConnectionRecord",
+    "ControlError",
     "Ending",
     "EndingError",
     "EventStream",
@@ -48,9 +54,13 @@ __all__ = [
     "ProfileError",
     "Reply",
     "RequestRecord",
+    "Rule",
+    "RuleError",
+    "Script",
     "ServerState",
     "StuckRequestError",
     "Unary",
+    "Where",
     "ending_names",
     "fault_names",
     "parse_ending",
@@ -60,15 +70,19 @@ __all__ = [
 _HOMES = {
     "fleetsim.errors": (
         "BindError",
+        "ControlError",
         "EndingError",
         "FaultError",
         "FleetError",
         "IllegalMoveError",
         "LedgerTimeoutError",
+        "RuleError",
         "StuckRequestError",
     ),
     "fleetsim.exchange": ("Answer", "ApiRequest", "EventStream", "Reply", "Unary"),
     "fleetsim.faults.catalogue": ("Fault", "fault_names", "parse_fault"),
+    "fleetsim.faults.rules": ("ArmedRule", "Rule", "Where"),
+    "fleetsim.faults.scripts": ("Script",),
     "fleetsim.fleet": ("Fleet",),
     "fleetsim.hold": ("Hold",),
     "fleetsim.ledger": ("Ledger", "LedgerSnapshot"),
