@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fleetsim.lab.connector import PUBLISHED, Variant, connector_room
+from fleetsim.lab.reader import NotReadable, ReadableConnector
 from fleetsim.lab.room import Account, visit
 
 ADD_UP = "available: 4, 3, 4, 3, 2   acquired keys: 1, 1, 2, 2, 2"
@@ -59,6 +60,15 @@ def test_each_row_says_why_in_one_sentence() -> None:
     assert whys[0] == "Its own EOF has not been met yet: #1 holds 1 of 5."
     assert whys[1].startswith("While it waited for its head, #1 met its EOF and was given back unread; its own EOF")
     assert whys[4] == "Its own EOF has not been met yet: #3, #4 and #5 hold 3 of 5."
+
+
+def test_where_aiohttp_has_gone_opaque_the_fleet_still_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = NotReadable("_available_connections")
+    monkeypatch.setattr(ReadableConnector, "available", lambda connector, url: gone)
+    account = account_of(PUBLISHED)
+    assert not account.agrees
+    assert account.rows[0].connector == f"available A {gone}; acquired keys 1"
+    assert account.rows[0].fleet == "A 1 opened, 1 in flight; B 0 opened, 0 in flight"
 
 
 def test_conditions_that_leave_it_to_the_machine_are_claimed_for_by_nobody() -> None:

@@ -14,7 +14,7 @@ def account(**fields: object) -> Account:
         "rows": (Row("asked", "1 acquired", "1 in flight", "Nobody answered."),),
         "conclusion": "acquired: 1",
         "problems": (),
-        "source": "",
+        "source": "the docs",
         "seconds": 0.1,
     }
     return Account(**{**settled, **fields})  # type: ignore[arg-type]
@@ -28,6 +28,7 @@ def test_a_step_is_a_block_with_both_ledgers_and_the_reason() -> None:
     assert lines(account()) == [
         "some (aiohttp 3.14.5)",
         "Claim: Some claim.",
+        "Read on: the docs",
         "",
         "asked",
         "  connector    1 acquired",

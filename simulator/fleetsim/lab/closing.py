@@ -119,7 +119,7 @@ async def _closed_while_held(scene: _Scene) -> None:
     await scene.note(
         "and then that response is dropped",
         NOTHING,
-        why="The response was finalized before its connection, and releases it without a word.",
+        why="The response is finalized before its connection, and releases it without a word.",
     )
 
 

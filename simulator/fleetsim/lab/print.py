@@ -19,6 +19,7 @@ def account_lines(account: Account, version: str) -> Iterator[str]:
     """Yield the lines of one account; a conclusion is never broken over lines."""
     yield click.style(f"{account.name} (aiohttp {version})", bold=True)
     yield from textwrap.wrap(f"Claim: {account.claim}", WIDTH)
+    yield from textwrap.wrap(f"Read on: {account.source}", WIDTH, break_long_words=False, break_on_hyphens=False)
     for row in account.rows:
         yield ""
         yield from _entry(row.done, "", bold=True)

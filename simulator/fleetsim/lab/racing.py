@@ -31,14 +31,14 @@ async def keepalive_race(notes: Visit) -> None:
         ledgers = [server.ledger for server in fleet]
         _note(
             notes,
-            "GET on a kept connection; the server's FIN crosses it",
+            "GET on a kept connection that the server closes as it arrives",
             (said[0], "200"),
             (ledgers[0], 3, 2),
             "aiohttp sent the GET a second time, on a new connection, and told nobody.",
         )
         _note(
             notes,
-            "POST on a kept connection; the server's FIN crosses it",
+            "POST on a kept connection that the server closes as it arrives",
             (said[1], "ServerDisconnectedError"),
             (ledgers[1], 2, 1),
             "A POST may have been carried out, so it is never repeated: the caller gets the error.",
