@@ -40,6 +40,7 @@ __all__ = [
 _MODULES = (
     "fleetsim.wire.endings",
     "fleetsim.faults.body",
+    "fleetsim.faults.connect",
     "fleetsim.faults.request",
     "fleetsim.faults.head",
     "fleetsim.faults.stream",

@@ -79,10 +79,10 @@ class Connection(SeamConnection):
             self._strike(self._settings.rules.for_connection(self._line))
 
     def _strike(self, faults: Sequence[Fault]) -> None:
-        self._line.faults = tuple(fault.name for fault in faults)
-        for fault in faults:
-            if isinstance(fault, Connecting):
-                fault.accept(self)
+        connecting = [fault for fault in faults if isinstance(fault, Connecting)]
+        self._line.faults = tuple(fault.name for fault in connecting)
+        for fault in connecting:
+            fault.accept(self)
 
     def data_received(self, data: bytes) -> None:
         if data:
@@ -217,6 +217,8 @@ class Connection(SeamConnection):
 
     async def start(self) -> None:
         """Serve until the connection ends. aiohttp runs it as the connection's one task."""
+        if self._wire.is_closing():
+            return  # ended as it was accepted: `connection_lost` alone writes it into the book
         self._task = asyncio.current_task()
         try:
             while not self._lost and await self._serve_one():

@@ -37,7 +37,8 @@ class Listener(web.Server):
         self._empty: asyncio.Event | None = None
         self._accepting: asyncio.Server | None = None
         self._paused: socket.socket | None = None
-        self._backlog = 0
+        self._address, self._backlog = ("", 0), 0
+        self._refusals = 0
 
     def __call__(self) -> Connection:
         return Connection(self, self._running_loop)
@@ -67,9 +68,11 @@ class Listener(web.Server):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         create = self._running_loop.create_server
         try:
-            return await self._accept(create(self, host, port, family=family, backlog=backlog, start_serving=False))
+            bound = await self._accept(create(self, host, port, family=family, backlog=backlog, start_serving=False))
         except OSError as error:
             raise BindError(host, port, _reason(error)) from error
+        self._address = (host, bound)
+        return bound
 
     async def _accept(self, creation: Coroutine[Any, Any, asyncio.Server]) -> int:
         # In two steps: cancelled in between, `create_server` alone would leave a socket listening that nobody has.
@@ -92,8 +95,25 @@ class Listener(web.Server):
             create = self._running_loop.create_server
             await self._accept(create(self, sock=paused, backlog=self._backlog, start_serving=False))
 
+    def refuse(self) -> None:
+        """Give the port up until `listen_again` has been called as often. Connections live on; new ones are refused."""
+        refusals = self._refusals + 1
+        self.stop_listening()
+        self._refusals = refusals
+
+    async def listen_again(self) -> None:
+        """Take back one `refuse`, and with the last one listen on the same port; nothing once the server has ended.
+
+        Raises BindError when somebody else has the port by now.
+        """
+        if self._refusals:
+            self._refusals -= 1
+            if not self._refusals:
+                await self.listen(*self._address, self._backlog)
+
     def stop_listening(self) -> None:
-        """Close the listening socket. Connections live on; new ones are refused."""
+        """Close the listening socket, for good. Connections live on; new ones are refused."""
+        self._refusals = 0
         if self._accepting is not None:
             self._accepting.close()
         if self._paused is not None:

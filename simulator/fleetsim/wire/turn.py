@@ -18,7 +18,7 @@ from multidict import istr
 from fleetsim.book import Book
 from fleetsim.errors import FaultError
 from fleetsim.exchange import ApiRequest, Reply, Unary
-from fleetsim.faults.catalogue import Fault, parse_fault, parse_faults
+from fleetsim.faults.catalogue import Fault, Stage, parse_fault, parse_faults
 from fleetsim.faults.kinds import Accepted, After
 from fleetsim.records import ConnectionLine, RequestLine, RequestOutcome
 from fleetsim.wire import heads
@@ -173,9 +173,9 @@ class Turn:
     def _asked_for(self) -> Sequence[Fault]:
         headers, name = self._message.headers, FAULT_HEADER
         try:
-            faults = parse_faults(",".join(headers.getall(FAULT_HEADER, ())))
+            faults = _of_requests(parse_faults(",".join(headers.getall(FAULT_HEADER, ()))))
             name = ENDING_HEADER
-            return (*faults, *map(parse_fault, headers.getall(ENDING_HEADER, ())))
+            return faults + _of_requests(tuple(map(parse_fault, headers.getall(ENDING_HEADER, ()))))
         except FaultError as error:
             self._refusal = Unary(400, f"{name}: {error}\n".encode(), "text/plain; charset=utf-8")
             return ()
@@ -189,6 +189,13 @@ class Turn:
         if out.conclusion is Conclusion.KEEP and (out.closing or out.dies or self._settings.draining):
             return Conclusion.FIN
         return out.conclusion
+
+
+def _of_requests(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    for fault in faults:
+        if fault.stage in (Stage.CONNECT, Stage.PROCESS):
+            raise FaultError(f"fault {fault.name!r} strikes at {fault.stage.value}: no request can ask for it")
+    return faults
 
 
 def _leaves_http(message: RawRequestMessage) -> bool:
