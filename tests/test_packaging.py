@@ -29,6 +29,7 @@ CLAIMS = [f"fleetsim.proofs.claims.{path.stem}" for path in PACKAGES["fleetsim"]
 TESTED_ELSEWHERE = {
     "swarmpool._version": "test_packaging.py",
     "fleetsim.exchange": "fleetsim/test_wire_turn.py",  # types alone: what passes between api and wire
+    "fleetsim.testing.leaks": "fleetsim/test_testing_gate.py",  # by what the gate says of each kind of leak
     **dict.fromkeys(CLAIMS, "pairing/test_claims.py"),
 }
 
@@ -182,5 +183,8 @@ def test_the_extra_is_what_the_simulator_imports() -> None:
     named = {re.split(r"[<>=!]", need)[0] for need in PROJECT["project"]["optional-dependencies"]["fleet"]}
     assert {name.replace("_", "-").replace("yaml", "pyyaml") for name in EXTRA} == named
     allowed = {"fleetsim", "aiohttp", "yarl", "multidict", *EXTRA, *sys.stdlib_module_names}
-    foreign = {name.split(".")[0] for path in sources("fleetsim") for name in imports(path)} - allowed
-    assert foreign == set()
+    foreign = {
+        (name.split(".")[0], module_name("fleetsim", path)) for path in sources("fleetsim") for name in imports(path)
+    }
+    plugin = {("pytest", "fleetsim.pytest_plugin"), ("pytest", "fleetsim.testing.gate")}
+    assert {pair for pair in foreign if pair[0] not in allowed} == plugin

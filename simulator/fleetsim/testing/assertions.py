@@ -41,6 +41,7 @@ class Assertions:
 
         A failure lists the connections that carried least.
         """
+        __tracebackhide__ = True
         if not 0 <= min_ratio <= 1:
             raise ValueError(f"min_ratio: expected 0 to 1, got {min_ratio!r}")
         figures = self.ledger.snapshot()
@@ -57,6 +58,7 @@ class Assertions:
 
     def assert_opened(self: CountedFleet, *, at_most: int | None = None, at_least: int | None = None) -> None:
         """Assert how many connections were opened, over all servers. A failure lists them, and how many per server."""
+        __tracebackhide__ = True
         if at_most is None and at_least is None:
             raise ValueError("assert_opened: expected at_most, at_least or both")
         figures = self.ledger.snapshot()
@@ -76,6 +78,7 @@ class Assertions:
         fleet.ledger.wait_for(open_now=0)` first. Raises RuntimeError where it would block the fleet's own loop.
         A failure lists the open connections.
         """
+        __tracebackhide__ = True
         seconds = parse_duration(within)
         try:
             self.ledger.wait_for_sync(timeout=seconds, open_now=0)
@@ -90,6 +93,7 @@ class Assertions:
 
         A failure lists the servers that did not.
         """
+        __tracebackhide__ = True
         if not within >= 0:
             raise ValueError(f"within: expected a fraction of at least 0, such as 0.5, got {within!r}")
         counts = {server.index: server.ledger.requests for server in self}

@@ -1,0 +1,67 @@
+"""A fleet's journal for a failed test: in words for the report, in JSON lines for a file."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from fleetsim.fleet import Fleet
+from fleetsim.records import ConnectionRecord, RequestRecord
+from fleetsim.testing.evidence import connection_in_words, counted, request_in_words
+
+__all__ = ["journal_in_words", "trace_path", "write_trace"]
+
+_LAST = 40
+
+Record = ConnectionRecord | RequestRecord
+
+
+def journal_in_words(fleet: Fleet) -> str:
+    """Return the fleet's size, seed and figures, and the journal's last lines, timed from its first in seconds."""
+    records = fleet.ledger.journal()
+    busy = {each.connection: each for each in records if isinstance(each, RequestRecord) and each.ended_at is None}
+    shown = records[-_LAST:]
+    start = began(records[0]) if records else 0.0
+    lines = [f"{counted(len(fleet), 'server')}, seed {fleet.seed}: {fleet.ledger!r}"]
+    earlier = len(records) - len(shown) + fleet.ledger.dropped
+    if earlier:
+        lines.append(f"({counted(earlier, 'earlier line')} not shown)")
+    lines += [f"{began(each) - start:9.4f}  {in_words(each, busy)}" for each in shown]
+    return "\n".join(lines)
+
+
+def in_words(record: Record, busy: dict[int, RequestRecord]) -> str:
+    if isinstance(record, ConnectionRecord):
+        return connection_in_words(record, busy.get(record.connection))
+    return request_in_words(record)
+
+
+def began(record: Record) -> float:
+    return record.opened_at if isinstance(record, ConnectionRecord) else record.arrived_at
+
+
+def trace_path(folder: Path, test: str) -> Path:
+    """Return the file in `folder` for the test with this node id; no two ids share one."""
+    readable = re.sub(r"[^A-Za-z0-9_.]+", "-", test).strip("-.")[-80:]
+    return folder / f"{readable}-{zlib.crc32(test.encode()):08x}.jsonl"
+
+
+def write_trace(path: Path, test: str, fleets: Sequence[Fleet]) -> None:
+    """Write, per fleet, a line of kind `fleet` and behind it one per connection and request. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for number, fleet in enumerate(fleets):
+            file.writelines(json.dumps(line, default=str) + "\n" for line in trace_lines(number, test, fleet))
+
+
+def trace_lines(number: int, test: str, fleet: Fleet) -> list[dict[str, object]]:
+    first = {"kind": "fleet", "fleet": number, "test": test, "size": len(fleet), "seed": fleet.seed}
+    lines: list[dict[str, object]] = [first | asdict(fleet.ledger.snapshot())]
+    for record in fleet.ledger.journal():
+        kind = "connection" if isinstance(record, ConnectionRecord) else "request"
+        lines.append({"kind": kind, "fleet": number} | asdict(record))
+    return lines
