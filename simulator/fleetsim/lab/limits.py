@@ -99,37 +99,52 @@ async def lost_wake_up(notes: Visit) -> None:
         ClientSession(connector=connector, timeout=ClientTimeout()) as session,
         background() as start,
     ):
-        url, ledger = fleet.urls[0], fleet.ledger
-        holder = await session.get(url)
-        first, second = [start(_get(session, url)) for _ in range(2)]
+        holder = await session.get(fleet.urls[0])
+        first, second = [start(_get(session, fleet.urls[0])) for _ in range(2)]
         await settled()
-        notes.step(
-            "limit=1: one request holds the connection, two wait",
-            connector={"acquired": (connector.acquired(), 1), "waiting": (connector.waiting(), 2)},
-            fleet={"requests": (ledger.requests, 1), "in flight": (ledger.in_flight, 1)},
-            why="The connection in use is the only one there may be.",
-        )
+        _note_queue(notes, fleet, connector, _QUEUED, acquired=1, waiting=2, requests=1)
         holder.close()  # wakes the first of the two
         first.cancel()  # which is cancelled before it can run
-        await ledger.wait_for(in_flight=0)
+        await fleet.ledger.wait_for(in_flight=0)
         await settled()
-        stranded = connector.waiting()
-        notes.step(
-            "the connection is closed, and in the same step the first of those waiting is cancelled",
-            connector={"acquired": (connector.acquired(), 0), "waiting": (stranded, 1)},
-            fleet={"requests": (ledger.requests, 1), "in flight": (ledger.in_flight, 0)},
-            why="The wake-up went to the one that was cancelled, which passes it on to nobody.",
-        )
-        await _get(session, url)
-        await ledger.wait_for(requests=3)
+        notes.conclusion = f"waiting with nothing in use: {connector.waiting()}"
+        _note_queue(notes, fleet, connector, _STRANDED, acquired=0, waiting=1, requests=1)
+        await _get(session, fleet.urls[0])
         await second
-        notes.step(
-            "a later request comes and goes",
-            connector={"acquired": (connector.acquired(), 0), "waiting": (connector.waiting(), 0)},
-            fleet={"requests": (ledger.requests, 3), "in flight": (ledger.in_flight, 0)},
-            why="It found the place free, and its own release woke the one that had been forgotten.",
-        )
-        notes.conclusion = f"waiting with nothing in use: {stranded}"
+        _note_queue(notes, fleet, connector, _REVIVED, acquired=0, waiting=0, requests=3)
+
+
+_QUEUED = (
+    "limit=1: one request holds the connection, two wait",
+    "The connection in use is the only one there may be.",
+)
+_STRANDED = (
+    "the connection is closed, and in the same step the first of those waiting is cancelled",
+    "The wake-up went to the one that was cancelled, which passes it on to nobody.",
+)
+_REVIVED = (
+    "a later request comes and goes",
+    "It found the place free, and its own release woke the one that had been forgotten.",
+)
+
+
+def _note_queue(
+    notes: Visit,
+    fleet: Fleet,
+    connector: ReadableConnector,
+    told: tuple[str, str],
+    *,
+    acquired: int,
+    waiting: int,
+    requests: int,
+) -> None:
+    done, why = told
+    notes.step(
+        done,
+        connector={"acquired": (connector.acquired(), acquired), "waiting": (connector.waiting(), waiting)},
+        fleet={"requests": (fleet.ledger.requests, requests), "in flight": (fleet.ledger.in_flight, acquired)},
+        why=why,
+    )
 
 
 LIMIT_BYPASS = Room(

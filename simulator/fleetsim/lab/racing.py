@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import ClientSession, ServerDisconnectedError
 
@@ -19,38 +21,49 @@ STALE = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r
 
 
 async def keepalive_race(notes: Visit) -> None:
-    connector = ReadableConnector()
-    async with Fleet(3, answer=answering()) as fleet, ClientSession(connector=connector) as session:
-        for server in (fleet[0], fleet[1]):
-            server.ending = InTurn([Eager(), BeforeHead(), Eager()])
-        fleet[2].ending = InTurn([BeforeHead(), Eager()])
-        for index, method in enumerate(("GET", "POST")):
-            await _asked(session, method, fleet.urls[index])
-        said = [await _asked(session, method, fleet.urls[index]) for index, method in enumerate(("GET", "POST", "GET"))]
-        await settled()
-        ledgers = [server.ledger for server in fleet]
-        _note(
-            notes,
-            "GET on a kept connection that the server closes as it arrives",
-            (said[0], "200"),
-            (ledgers[0], 3, 2),
-            "aiohttp sent the GET a second time, on a new connection, and told nobody.",
-        )
-        _note(
-            notes,
-            "POST on a kept connection that the server closes as it arrives",
-            (said[1], "ServerDisconnectedError"),
-            (ledgers[1], 2, 1),
-            "A POST may have been carried out, so it is never repeated: the caller gets the error.",
-        )
-        _note(
-            notes,
-            "GET on a new connection that is closed without an answer",
-            (said[2], "200"),
-            (ledgers[2], 2, 2),
-            "The repetition does not ask whether the connection had served before.",
-        )
+    connector, said = ReadableConnector(), []
+    async with Fleet(len(_RACES), answer=answering()) as fleet, ClientSession(connector=connector) as session:
+        for server, race in zip(fleet, _RACES, strict=True):
+            server.ending = InTurn([*([Eager()] if race.kept else []), BeforeHead(), Eager()])
+            if race.kept:
+                await _asked(session, race.method, server.url)
+            answer = await _asked(session, race.method, server.url)
+            await settled()
+            said.append(answer)
+            _note(notes, race.done, (answer, race.answer), (server.ledger, race.requests, race.opened), race.why)
     notes.conclusion = f"GET: {said[0]}, POST: {said[1]}, GET on a new connection: {said[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Race:
+    """A request that meets a closing server, on a `kept` connection or a new one, and what is claimed to come of it."""
+
+    method: str
+    kept: bool
+    answer: str
+    requests: int
+    opened: int
+    done: str
+    why: str
+
+
+_RACES: Final = (
+    _Race(
+        *("GET", True, "200", 3, 2),
+        "GET on a kept connection that the server closes as it arrives",
+        "aiohttp sent the GET a second time, on a new connection, and told nobody.",
+    ),
+    _Race(
+        *("POST", True, "ServerDisconnectedError", 2, 1),
+        "POST on a kept connection that the server closes as it arrives",
+        "A POST may have been carried out, so it is never repeated: the caller gets the error.",
+    ),
+    _Race(
+        *("GET", False, "200", 2, 2),
+        "GET on a new connection that is closed without an answer",
+        "The repetition does not ask whether the connection had served before.",
+    ),
+)
 
 
 async def _asked(session: ClientSession, method: str, url: str) -> str:
@@ -70,37 +83,38 @@ def _note(notes: Visit, done: str, answer: tuple[str, str], seen: tuple[Ledger, 
 
 
 async def desync(notes: Visit) -> None:
-    connector, go = ReadableConnector(), asyncio.Event()
+    connector, go, got = ReadableConnector(), asyncio.Event(), []
     ending = InTurn([Unsolicited(go, STALE), Eager()])
     async with (
         Fleet(1, answer=answering(b""), ending=ending) as fleet,
         ClientSession(connector=connector) as session,
     ):
-        ledger = fleet.ledger
-        first = await _text(session, f"{fleet.urls[0]}/one")
-        _note(notes, "GET /one", (first, "/one"), (ledger, 1, 1), "One request, its own answer.")
-        go.set()
-        await ledger.wait_for(in_flight=0)
-        await settled()
-        notes.step(
-            "the server sends a second response that nobody asked for",
-            connector={"acquired": (connector.acquired(), 0), "idle": (connector.idle(), 1)},
-            fleet={"requests": (ledger.requests, 1), "opened": (ledger.opened, 1)},
-            why="The idle connection parsed it and kept it; nothing marks the connection as unfit.",
-        )
-        second = await _text(session, f"{fleet.urls[0]}/two")
-        await ledger.wait_for(requests=2, in_flight=0)
-        _note(
-            notes,
-            "GET /two",
-            (second, "STALE"),
-            (ledger, 2, 1),
-            "The next request on that connection takes what lies there for its answer.",
-        )
-        third = await _text(session, f"{fleet.urls[0]}/three")
-        await ledger.wait_for(requests=3)
-        _note(notes, "GET /three", (third, "/two"), (ledger, 3, 1), "From here on every answer is one request late.")
-    notes.conclusion = f"/one got {first}, /two got {second}, /three got {third}"
+        for number, (path, claimed, why) in enumerate(_ASKED, 1):
+            got.append(await _text(session, f"{fleet.urls[0]}{path}"))
+            await fleet.ledger.wait_for(requests=number)
+            _note(notes, f"GET {path}", (got[-1], claimed), (fleet.ledger, number, 1), why)
+            if not go.is_set():
+                await _speak_unasked(notes, fleet, connector, go)
+    notes.conclusion = f"/one got {got[0]}, /two got {got[1]}, /three got {got[2]}"
+
+
+_ASKED: Final = (
+    ("/one", "/one", "One request, its own answer."),
+    ("/two", "STALE", "The next request on that connection takes what lies there for its answer."),
+    ("/three", "/two", "From here on every answer is one request late."),
+)
+
+
+async def _speak_unasked(notes: Visit, fleet: Fleet, connector: ReadableConnector, go: asyncio.Event) -> None:
+    go.set()
+    await fleet.ledger.wait_for(in_flight=0)
+    await settled()
+    notes.step(
+        "the server sends a second response that nobody asked for",
+        connector={"acquired": (connector.acquired(), 0), "idle": (connector.idle(), 1)},
+        fleet={"requests": (fleet.ledger.requests, 1), "opened": (fleet.ledger.opened, 1)},
+        why="The idle connection parsed it and kept it; nothing marks the connection as unfit.",
+    )
 
 
 async def _text(session: ClientSession, url: str) -> str:
