@@ -15,6 +15,7 @@ __all__ = ["commands", "run"]
 _COMMANDS = {
     "up": "fleetsim.up",
     "fault": "fleetsim.fault_command",
+    "faults": "fleetsim.faults.command",
     "prove": "fleetsim.proofs.command",
     "lab": "fleetsim.lab.command",
 }
