@@ -206,6 +206,7 @@ class Fleet(Assertions):
         then good only to be closed. Cancelling it leaves it half renewed. Not to be called twice at once.
         """
         self._armoury.start_anew()
+        await self._armoury.settled()
         for _ in range(_RENEWALS):
             # What has connected by now is accepted within one turn of the loop, and handed over in the next.
             await turns(2)
@@ -214,6 +215,7 @@ class Fleet(Assertions):
             await turns(2)
             if self._book.start_anew():
                 self._arm_profile()
+                await self._armoury.settled()
                 return
         raise FleetError(f"after {_RENEWALS} rounds of ending connections clients still open new ones")
 

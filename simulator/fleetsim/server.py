@@ -203,7 +203,9 @@ class FakeVLLMServer:
         listener = Listener(self._settings, self._book, self.index)
         try:
             self._port = await listener.listen(self._host, self._port, self._backlog)
+            await self._rules.doorkeeper.open(listener)
         except BaseException:
+            self._rules.doorkeeper.leave()
             listener.stop_listening()
             self._move(ServerState.DEAD)
             raise
@@ -258,6 +260,7 @@ class FakeVLLMServer:
         """Stop listening and end all connections at once; `close` waits for what that sets going."""
         if self.state is not ServerState.DEAD:
             self._move(ServerState.DEAD)
+        self._rules.doorkeeper.leave()
         if self._listener is not None:
             self._listener.end_all()
 
@@ -268,6 +271,7 @@ class FakeVLLMServer:
         being cancelled. Cancelling `close` leaves the connections ending.
         """
         self.end_all()
+        await self._rules.doorkeeper.settled()
         if self._listener is not None:
             await self._listener.close()
 

@@ -59,9 +59,11 @@ class _Control:
             answer = refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path}: expected {allowed}, got {request.method}")
             return Unary(answer.status, answer.body, headers=(("allow", allowed),))
         try:
-            return handler(request)
+            answer = handler(request)
         except FaultError as error:
             return refusal(HTTPStatus.BAD_REQUEST, str(error))
+        await self._fleet.faults.settled()
+        return answer
 
     def _servers(self, _: ApiRequest) -> Unary:
         return _json(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fleetsim.errors import RuleError
 from fleetsim.faults.catalogue import Fault, Rules
+from fleetsim.faults.doorkeeper import Doorkeeper
 from fleetsim.faults.rules import ArmedRule, Rule, Where
 from fleetsim.faults.scripts import Script, Step
 from fleetsim.records import ConnectionLine, RequestLine
@@ -34,9 +35,13 @@ class ServerRules:
         self._lock = threading.Lock()
         self._rules: tuple[ArmedRule, ...] = ()
         self._scripts: tuple[Script, ...] = ()
+        self.doorkeeper = Doorkeeper()
 
     def add(self, armed: ArmedRule | Script) -> None:
-        """Ask it from the next connection or request on."""
+        """Ask it from the next connection or request on; let it hold now, if it is a server's."""
+        if isinstance(armed, ArmedRule) and armed.rule.is_standing:
+            self.doorkeeper.begin(armed)
+            return
         with self._lock:
             if isinstance(armed, Script):
                 self._scripts = (*self._scripts, armed)
@@ -51,6 +56,9 @@ class ServerRules:
             self._rules = tuple(each for each in self._rules if each not in left)
             self._scripts = tuple(each for each in self._scripts if each not in left)
             self._switch(self if self._rules or self._scripts else None)
+        for each in left:
+            if isinstance(each, ArmedRule):
+                self.doorkeeper.end(each)
 
     def clear(self) -> None:
         """Ask nothing and nobody any more."""
@@ -118,7 +126,7 @@ class Armoury:
         meant = self._meant(rule.where, self._servers if only is None else [only])
         with self._lock:
             self._count += 1
-            armed = self._armed[self._count] = ArmedRule(rule, self._count, self._seed, self._remove)
+            armed = self._armed[self._count] = ArmedRule(rule, self._count, self._seed, self._remove, self.settled)
             if self._clock is not None:
                 armed.begin(self._clock())
         for server in meant:
@@ -136,6 +144,11 @@ class Armoury:
         """Return what has been armed and not removed, in that order, what is over included."""
         with self._lock:
             return tuple(self._armed.values())
+
+    async def settled(self) -> None:
+        """Return when no fault is about to begin or end to hold for a server. Cancelling it changes nothing."""
+        for server in self._servers:
+            await server.doorkeeper.settled()
 
     def find(self, number: int) -> ArmedRule | None:
         """Return the rule that was given this number; None if there is none, or no more."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from fleetsim.errors import FaultError, RuleError
 from fleetsim.faults.catalogue import Fault, Stage, parse_fault
+from fleetsim.faults.kinds import Standing
 from fleetsim.records import ConnectionLine, RequestLine
 from fleetsim.units import parse_duration
 
@@ -75,6 +76,7 @@ _RULE_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "seed": (_is_seed, "a whole number"),
 }
 _OF_REQUESTS = ("route", "header", "request")
+_OF_CHOICE: dict[str, object] = {"rate": 1.0, "times": None, "after": 0, "seed": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +170,22 @@ class Rule:
 
     def _check_stage(self) -> None:
         given = self.where.written()
+        if self.is_standing:
+            self._check_standing(given)
+            return
         senseless = [name for name in _OF_REQUESTS if name in given]
         if self.is_for_connections and senseless:
             raise RuleError(
                 f"where: {senseless[0]}: expected none for {self.fault.name}, which strikes before any request,"
                 f" got {given[senseless[0]]!r}"
+            )
+
+    def _check_standing(self, where: Mapping[str, object]) -> None:
+        given = {name: getattr(self, name) for name, default in _OF_CHOICE.items() if getattr(self, name) != default}
+        given |= {f"where: {name}": value for name, value in where.items() if name not in ("server", "tag")}
+        for name, value in given.items():
+            raise RuleError(
+                f"{name}: expected none for {self.fault.name}, which holds for a server as a whole, got {value!r}"
             )
 
     def __repr__(self) -> str:
@@ -182,6 +195,11 @@ class Rule:
     def is_for_connections(self) -> bool:
         """Whether it strikes connections as they are accepted, and not requests."""
         return self.fault.stage is Stage.CONNECT
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether it holds for a server as a whole, and chooses neither connections nor requests."""
+        return isinstance(self.fault, Standing)
 
     @classmethod
     def make(
@@ -282,15 +300,23 @@ class ArmedRule:
 
     `armed` counts the occasions it was meant for while it was not over, `fired` those it struck. A context manager:
     leaving it removes the rule, which `remove` does too. Only the fleet's loop lets it decide; all else may be asked
-    from any thread.
+    from any thread. A fault that holds for a server as a whole, such as `refuse`, counts servers; in the fleet's own
+    loop `async with` waits until it holds, and on leaving until it holds no more.
     """
 
-    def __init__(self, rule: Rule, number: int, seed: int, leave: Callable[[ArmedRule], None]) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        number: int,
+        seed: int,
+        leave: Callable[[ArmedRule], None],
+        settle: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.rule, self.number = rule, number
         self.armed = self.fired = 0
         self._seed = f"{seed}/{number}" if rule.seed is None else str(rule.seed)
         self._dice: dict[int, random.Random] = {}
-        self._leave = leave
+        self._leave, self._settle = leave, settle
         self._due: float | None = None
         self._connections = 0
         self._chosen_connection: int | None = None
@@ -306,6 +332,24 @@ class ArmedRule:
     ) -> None:
         self.remove()
 
+    async def __aenter__(self) -> Self:
+        await self.settled()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.remove()
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Return when what was asked of it has been done: at once, but for faults that hold for a server as a whole.
+
+        Cancelling it changes nothing. Any number may wait.
+        """
+        if self._settle is not None:
+            await self._settle()
+
     def remove(self) -> None:
         """Take the rule off its servers; what it has struck already goes on. Removing twice is removing once."""
         self._leave(self)
@@ -315,9 +359,19 @@ class ArmedRule:
         if self._due is None:
             self._due = math.inf if self.rule.for_ is None else now + self.rule.for_
 
+    @property
+    def due(self) -> float:
+        """When it heals itself, in seconds of the fleet's loop; infinite for never, or while no fleet runs."""
+        return math.inf if self._due is None else self._due
+
+    def stands(self) -> None:
+        """It holds for one more server."""
+        self.armed += 1
+        self.fired += 1
+
     def is_over(self, now: float) -> bool:
         """Whether it will never strike again: all its times are used up, or its time is over."""
-        return self.fired == self.rule.times or (self._due is not None and now >= self._due)
+        return self.fired == self.rule.times or now >= self.due
 
     def count_connection(self, line: ConnectionLine) -> None:
         """A connection was accepted. To be told of each, before the rule decides about it or its requests."""

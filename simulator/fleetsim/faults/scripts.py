@@ -9,6 +9,7 @@ from typing import Self
 
 from fleetsim.errors import RuleError
 from fleetsim.faults.catalogue import Fault, Stage
+from fleetsim.faults.kinds import Standing
 from fleetsim.faults.rules import Where, as_fault
 from fleetsim.records import RequestLine
 
@@ -28,6 +29,11 @@ def read_steps(steps: Iterable[Step]) -> tuple[Fault | None, ...]:
     read = tuple(fault for step in steps for fault in _read(step))
     if not read:
         raise RuleError("script: expected at least one step, such as 'ok' or '3x before_head', got none")
+    for fault in read:
+        if isinstance(fault, Standing):
+            raise RuleError(
+                f"script: expected faults of connections and requests, got {fault.name}, which is a server's"
+            )
     return read
 
 
