@@ -13,7 +13,8 @@ Watched from before a test's first fixture to after its last finalizer:
 What is hard: garbage must be collected for most of this to show, and a full collection of a large process takes
 longer than most tests. So the gate freezes the heap once after collection (`gc.freeze`), and pays only for what tests
 made since. A failed test's traceback keeps its frames alive; the gate drops it, or the next test would be blamed.
-What module- and session-scoped fixtures open while they are set up is theirs to close and is not held against a test.
+What module- and session-scoped fixtures, and the shared fleet of the fixture `fleet`, open while they are set up is
+theirs to close and is not held against a test.
 
 A test marked `leaks` leaks on purpose: everything is still collected, so that its neighbours stay clean, and ignored.
 """
@@ -77,7 +78,8 @@ class LeakGate:
         if isinstance(value, asyncio.Runner):
             # Finalizers run last in, first out: after all that used the runner, before it cancels what is left.
             fixturedef.addfinalizer(partial(self._watch.inspect_loop, value))
-        elif fixturedef.scope != "function":
+        elif fixturedef.scope != "function" or fixturedef.func.__module__ == "fleetsim.pytest_plugin":
+            # The fixture `fleet` is a test's own; the fleet it lends is not.
             self._watch.accept_what_is_open()
         return value
 
