@@ -50,6 +50,7 @@ class Connection(SeamConnection):
         "_listener",
         "_lost",
         "_settings",
+        "_struck",
         "_task",
         "_timers",
         "_wire",
@@ -62,7 +63,7 @@ class Connection(SeamConnection):
         super().__init__(listener, loop)
         self._listener, self._settings = listener, listener.settings
         self._ended: tuple[EndedBy, EndedHow] | None = None
-        self._lost = self._busy = self._cancelled = False
+        self._lost = self._busy = self._cancelled = self._struck = False
         self._task: asyncio.Task[None] | None = None
         self._idle_due: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -87,10 +88,7 @@ class Connection(SeamConnection):
     def data_received(self, data: bytes) -> None:
         if data:
             self._idle_due = None
-            if self._timers:
-                self._cancel_timers()
-            if self._ambush is not None:
-                self._ambush()
+            if self._struck and self._ward_off():
                 return
         super().data_received(data)
 
@@ -129,6 +127,7 @@ class Connection(SeamConnection):
         self._wire.resume_reading()
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
+        self._struck = True
         self._timers.append(self.loop.call_later(seconds, work))
 
     def _cancel_timers(self) -> None:
@@ -136,8 +135,16 @@ class Connection(SeamConnection):
             timer.cancel()
         self._timers.clear()
 
+    def _ward_off(self) -> bool:
+        """Bytes have come on a connection that a fault has armed; return whether they are to be thrown away."""
+        self._cancel_timers()
+        if self._ambush is None:
+            return False
+        self._ambush()
+        return True
+
     def at_next_request(self, work: Callable[[], None]) -> None:
-        self._ambush = work
+        self._struck, self._ambush = True, work
         if self.has_message:
             work()
 
@@ -146,7 +153,7 @@ class Connection(SeamConnection):
             self.fin()  # a request that is there already would be answered
             return
         self._note_end("server", "fin")
-        self._ambush = _nothing
+        self._struck, self._ambush = True, _nothing
         self._wire.write_eof()
 
     def fin(self) -> None:
@@ -242,9 +249,8 @@ class Connection(SeamConnection):
         self._busy = False
         if conclusion is Conclusion.RST:
             self.rst()
-        elif turn.after and conclusion is Conclusion.KEEP:
-            for fault in turn.after:
-                fault.arm(self)
+        elif turn.plan is not None and conclusion is Conclusion.KEEP:
+            turn.plan.arm(self)
             return not self._wire.is_closing()
         return conclusion is Conclusion.KEEP
 

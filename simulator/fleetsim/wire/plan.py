@@ -13,7 +13,7 @@ from aiohttp.streams import StreamReader
 from fleetsim.exchange import Unary
 from fleetsim.faults.body import Stall, Stalls
 from fleetsim.faults.catalogue import Fault
-from fleetsim.faults.kinds import Accepted, After, Delay, Receiving, Status
+from fleetsim.faults.kinds import Accepted, After, Delay, Idle, Receiving, Status
 from fleetsim.wire.endings import Ending
 from fleetsim.wire.outgoing import Conclusion, Outgoing
 
@@ -21,13 +21,17 @@ __all__ = ["Plan"]
 
 
 class Plan:
-    """`names` are those of `faults`, in their order. `ending` writes the response: `usual` where no fault does."""
+    """`names` are those of `faults`, in their order. `ending` writes the response: `usual` where no fault does.
 
-    __slots__ = ("_delays", "_receiving", "_status", "after", "ending", "names")
+    `on_connection` is the request's number on its connection, from 1.
+    """
 
-    def __init__(self, faults: Sequence[Fault], usual: Ending) -> None:
+    __slots__ = ("_after", "_delays", "_on_connection", "_receiving", "_status", "ending", "names")
+
+    def __init__(self, faults: Sequence[Fault], usual: Ending, on_connection: int) -> None:
         self.names = tuple(fault.name for fault in faults)
-        self.after = [each for each in faults if isinstance(each, After)]
+        self._on_connection = on_connection
+        self._after = [each for each in faults if isinstance(each, After)]
         self._delays: list[Delay | Stall] = [each for each in faults if isinstance(each, Delay)]
         self._receiving = [each for each in faults if isinstance(each, Receiving)]
         self._status = next((each for each in reversed(faults) if isinstance(each, Status)), None)
@@ -49,12 +53,17 @@ class Plan:
                 return conclusion
         return Conclusion.KEEP
 
-    async def prepare(self, out: Outgoing, on_connection: int) -> None:
+    async def prepare(self, out: Outgoing) -> None:
         """Return when the response may begin. Cancelled when the client goes."""
-        for after in self.after:
-            after.prepare(out, on_connection)
+        for after in self._after:
+            after.prepare(out, self._on_connection)
         for delay in self._delays:
             await delay.wait()
+
+    def arm(self, idle: Idle) -> None:
+        """The response is over and the connection is kept."""
+        for after in self._after:
+            after.arm(idle)
 
     def reply(self) -> Unary | None:
         """Return the reply in place of the server's own, if a fault has one."""

@@ -19,7 +19,7 @@ from fleetsim.book import Book
 from fleetsim.errors import FaultError
 from fleetsim.exchange import ApiRequest, Reply, Unary
 from fleetsim.faults.catalogue import Fault, Stage, parse_fault, parse_faults
-from fleetsim.faults.kinds import Accepted, After
+from fleetsim.faults.kinds import Accepted
 from fleetsim.records import ConnectionLine, RequestLine, RequestOutcome
 from fleetsim.wire import heads
 from fleetsim.wire.endings import Ending
@@ -54,7 +54,7 @@ class TurnPipe(Pipe, Accepted, Protocol):
 
 
 class Turn:
-    """One request and its response. `run` is called once; `after` is to be armed on the connection if that is kept."""
+    """One request and its response. `run` is called once; `plan` is what its faults come to, if it has any."""
 
     __slots__ = (
         "_body",
@@ -64,11 +64,10 @@ class Turn:
         "_message",
         "_out",
         "_pipe",
-        "_plan",
         "_refusal",
         "_request",
         "_settings",
-        "after",
+        "plan",
     )
 
     _request: ApiRequest
@@ -86,8 +85,7 @@ class Turn:
         self._pipe, self._settings, self._book, self._line, self._loop = pipe, settings, book, line, loop
         self._message, self._body = message, body
         self._refusal: Unary | None = None
-        self._plan: Plan | None = None
-        self.after: Sequence[After] = ()
+        self.plan: Plan | None = None
         self._out = Outgoing(
             pipe,
             self._reply,
@@ -103,20 +101,20 @@ class Turn:
         if self._settings.tell_connection:
             out.extra = b"x-fleet-connection: %d\r\nx-fleet-request: %d\r\n" % (line.connection, line.on_connection)
         ending = self._settings.ending
-        if faults := self._choose_faults(line):
-            self._plan = plan = Plan(faults, ending)
-            ending, line.faults, self.after = plan.ending, plan.names, plan.after
+        headers = self._message.headers
+        if self._settings.rules is not None or FAULT_HEADER in headers or ENDING_HEADER in headers:
+            ending = self._make_plan(line, ending)
         outcome: RequestOutcome = "error"
         try:
-            outcome = await self._send(ending, path, query, line.on_connection)
+            outcome = await self._send(ending, path, query)
         finally:
             self._book.ended(line, out.status, ending.name, pipe.gone or outcome, self._loop.time())
         if out.dies:
             await asyncio.sleep(FIN_AFTER_ERROR)
         return self._conclusion()
 
-    async def _send(self, ending: Ending, path: str, query: str, on_connection: int) -> RequestOutcome:
-        out, message, plan = self._out, self._message, self._plan
+    async def _send(self, ending: Ending, path: str, query: str) -> RequestOutcome:
+        out, message, plan = self._out, self._message, self.plan
         try:
             if plan is not None and not await self._received(plan):
                 return "cut"
@@ -125,7 +123,7 @@ class Turn:
             while self._settings.holds:
                 await self._settings.holds[0].released()
             if plan is not None:
-                await plan.prepare(out, on_connection)
+                await plan.prepare(out)
             await ending.send(out)
         except (RequestPayloadError, BadHttpMessage):
             self._pipe.write(heads.invalid_request())
@@ -153,7 +151,7 @@ class Turn:
     async def _reply(self) -> Reply:
         if self._refusal is not None:
             return self._refusal
-        if self._plan is not None and (reply := self._plan.reply()) is not None:
+        if self.plan is not None and (reply := self.plan.reply()) is not None:
             return reply
         try:
             return await self._settings.answer(self._request)
@@ -163,6 +161,14 @@ class Turn:
         finally:
             # As uvicorn's shutdown does: only now is it known whether this response is the last.
             self._out.closing = self._out.closing or self._settings.draining
+
+    def _make_plan(self, line: RequestLine, usual: Ending) -> Ending:
+        faults = self._choose_faults(line)
+        if not faults:
+            return usual
+        self.plan = plan = Plan(faults, usual, line.on_connection)
+        line.faults = plan.names
+        return plan.ending
 
     def _choose_faults(self, line: RequestLine) -> Sequence[Fault]:
         headers, rules = self._message.headers, self._settings.rules
