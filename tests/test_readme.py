@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fleetsim import Fleet
 from fleetsim.proofs.claims import CLAIMS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,14 +26,14 @@ FLEETSIM = [shlex.split(line)[1:] for line in SHELL if line.startswith("fleetsim
 
 
 @pytest.mark.parametrize("example", PYTHON)
-async def test_each_python_example_runs(example: str) -> None:
+async def test_each_python_example_runs(example: str, fleet: Fleet) -> None:
     names: dict[str, object] = {}
     exec(compile(example, "README.md", "exec"), names)
     tests = [value for name, value in names.items() if name.startswith("test_")]
     assert tests
     for test in tests:
         assert inspect.iscoroutinefunction(test)
-        await test()
+        await test(**{"fleet": fleet} if "fleet" in inspect.signature(test).parameters else {})
 
 
 async def test_the_fleet_of_the_example_comes_up_and_goes_down(tmp_path: Path) -> None:
