@@ -16,8 +16,8 @@ from fleetsim.wire.endings import Eager
 def test_a_reader_is_not_woken_by_close() -> None:
     account = visit(READER_HANGS)
     assert account.problems == ()
-    assert account.rows[-1].connector == "closed True, reader is waiting True"
-    assert account.rows[-1].fleet == "open 0, in flight 0"
+    assert account.conclusion == "reading before close(): still waiting   reading after close(): RuntimeError"
+    assert [row.fleet for row in account.rows] == ["open 2, in flight 2", "open 0, in flight 0", "open 0, in flight 0"]
 
 
 def test_a_reader_whose_body_ends_comes_out_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import re
 from collections.abc import Iterator
@@ -24,29 +25,46 @@ _UNCLOSED = re.compile("ResourceWarning: (Unclosed (?:client session|connector|c
 
 
 async def reader_hangs(notes: Visit) -> None:
-    connector = ReadableConnector()
     async with Fleet(1, answer=answering(), ending=Never()) as fleet, background() as start:
-        session = ClientSession(connector=connector, timeout=ClientTimeout())
-        async with session:
-            response = await session.get(fleet.urls[0])
-            reader = start(response.read())
+        async with ClientSession(connector=ReadableConnector(), timeout=ClientTimeout()) as session:
+            early, late = [await session.get(fleet.urls[0]) for _ in range(2)]
+            reader = start(early.read())
             await settled()
-            notes.step(
-                "a body is being read that does not end",
-                connector={"acquired": (connector.acquired(), 1), "reader is waiting": (not reader.done(), True)},
-                fleet={"open": (fleet.ledger.open_now, 1), "in flight": (fleet.ledger.in_flight, 1)},
-                why="The reader waits for bytes or for the EOF.",
-            )
+            _note_reader(notes, fleet, "a body is being read that does not end", reader, WAITS, 2, _READING_WHY)
         await fleet.ledger.wait_for(open_now=0)
         await settled()
-        hangs = not reader.done()
-        notes.step(
-            "session.close() has returned",
-            connector={"closed": (connector.closed, True), "reader is waiting": (hangs, True)},
-            fleet={"open": (fleet.ledger.open_now, 0), "in flight": (fleet.ledger.in_flight, 0)},
-            why="The socket is gone, and nobody told the stream: the reader waits for its total timeout, if any.",
-        )
-        notes.conclusion = f"the reader is still waiting after close(): {'yes' if hangs else 'no'}"
+        _note_reader(notes, fleet, "session.close() has returned", reader, WAITS, 0, _CLOSED_WHY)
+        later = start(late.read())
+        await settled()
+        _note_reader(notes, fleet, "another response is read only now", later, "RuntimeError", 0, _REFUSED_WHY)
+        notes.conclusion = f"reading before close(): {_state(reader)}   reading after close(): {_state(later)}"
+
+
+WAITS = "still waiting"
+_READING_WHY = "The reader waits for bytes or for the EOF."
+_CLOSED_WHY = "The socket is gone, and nobody told the stream: the reader waits for its total timeout, if it has one."
+_REFUSED_WHY = "A read that starts looks at the connection first, and refuses."
+
+
+def _note_reader(
+    notes: Visit, fleet: Fleet, done: str, reader: asyncio.Task[bytes], claimed: str, in_flight: int, why: str
+) -> None:
+    ledger = fleet.ledger
+    notes.step(
+        done,
+        connector={"reader": (_state(reader), claimed)},
+        fleet={"open": (ledger.open_now, in_flight), "in flight": (ledger.in_flight, in_flight)},
+        why=why,
+    )
+
+
+def _state(reader: asyncio.Task[bytes]) -> str:
+    if not reader.done():
+        return WAITS
+    if reader.cancelled():
+        return "cancelled"
+    error = reader.exception()
+    return "has its body" if error is None else type(error).__name__
 
 
 async def unclosed(notes: Visit) -> None:
