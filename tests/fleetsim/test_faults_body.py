@@ -214,8 +214,22 @@ async def test_a_second_response_lies_behind_the_first(seconds: str) -> None:
 
 
 @BOTH
-async def test_aiohttp_returns_the_first_of_two_responses(answer: Answer) -> None:
-    assert await aiohttp_sees("second_response", answer) == (200, BODY if answer is unary else EVENTS)
+async def test_aiohttp_returns_the_first_of_two_responses_in_one_write_and_drops_the_connection(answer: Answer) -> None:
+    body = BODY if answer is unary else EVENTS
+    async with Fleet(1, answer=lambda index: answer) as fleet, aiohttp.ClientSession() as session:
+        for headers in ({"X-Fleet-Fault": "second_response"}, {}):
+            async with session.post(fleet[0].url, headers=headers) as response:
+                assert await response.read() == body
+        assert fleet.ledger.reused == 0
+
+
+async def test_aiohttp_gives_a_second_response_that_comes_later_to_the_next_request() -> None:
+    async with Fleet(1, answer=lambda index: unary) as fleet, aiohttp.ClientSession() as session:
+        async with session.post(fleet[0].url, headers={"X-Fleet-Fault": "second_response;seconds=1ms"}) as response:
+            assert await response.read() == BODY
+        await fleet.ledger.wait_for(in_flight=0)
+        async with session.post(fleet[0].url) as response:
+            assert await response.read() == b'{"unsolicited":true}'
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class LengthTooShort(Ending):
     aiohttp: ClassVar[str] = (
         "ClientResponseError 400, bad status line; the body cut off and no error where the surplus comes later."
     )
-    httpx: ClassVar[str] = "RemoteProtocolError where the surplus comes with the body; the connection is not reused."
+    httpx: ClassVar[str] = "The body cut off, no error; RemoteProtocolError (illegal status line) for the next request."
     by: int = count(10, "bytes", "sent and not announced", least=1)
 
     async def send(self, out: Outgoing) -> None:
@@ -253,8 +253,10 @@ class SecondResponse(Ending):
     name: ClassVar[str] = "second_response"
     stage: ClassVar[Stage] = Stage.BODY
     wire: ClassVar[str] = "Two whole responses: in one write, or the second after a pause."
-    aiohttp: ClassVar[str] = "The first response; the next request on that connection is given the second one."
-    httpx: ClassVar[str] = "The first response; httpcore sees that an idle connection has become readable and drops it."
+    aiohttp: ClassVar[str] = (
+        "The first response. In one write the connection is not reused; else the next request gets the second."
+    )
+    httpx: ClassVar[str] = "The first response; the next request on that connection gets the second one."
     seconds: float = duration(0.0, "between the two")
 
     async def send(self, out: Outgoing) -> None:

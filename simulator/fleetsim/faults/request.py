@@ -28,7 +28,9 @@ class StopReading(Receiving):
     name: ClassVar[str] = "stop_reading"
     stage: ClassVar[Stage] = Stage.REQUEST
     wire: ClassVar[str] = "The receive window fills up to zero; then, if a time is given, the body is read after all."
-    aiohttp: ClassVar[str] = "A wait, in sending a large body or for the answer to a small one: only `total` ends both."
+    aiohttp: ClassVar[str] = (
+        "A wait: to send a large body, which only `total` ends, or for the answer to a small one (sock_read)."
+    )
     httpx: ClassVar[str] = "WriteTimeout for a large body, ReadTimeout for a small one."
     seconds: float | None = duration(None, "until reading goes on; left out: never")
 
