@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fleetsim.fleet import Fleet
     from fleetsim.testing.depot import Depot
     from fleetsim.testing.gate import LeakGate
+    from fleetsim.testing.journal import Account
     from fleetsim.testing.leaks import Watch
 
 _TRACES = ("off", "retain-on-failure", "on")
@@ -40,7 +41,8 @@ _TRACES = ("off", "retain-on-failure", "on")
 INI = pytest.StashKey[dict[str, Any]]()
 COMMAND_LINE = pytest.StashKey[dict[str, Any]]()
 RUN_SEED = pytest.StashKey[int]()
-FLEETS = pytest.StashKey["list[Fleet]"]()
+FLEETS: pytest.StashKey[list[Fleet]] = pytest.StashKey()
+ACCOUNTS: pytest.StashKey[list[Account]] = pytest.StashKey()
 
 GATE = "fleetsim-leak-gate"
 
@@ -209,6 +211,7 @@ def fleet(request: pytest.FixtureRequest, _fleet_depot: Depot, _fleet_chosen: di
     lent = started(_fleet_depot.take, _fleet_chosen)
     request.node.stash.setdefault(FLEETS, []).append(lent)
     yield lent
+    keep_account(request.node, lent)
     _fleet_depot.give_back(_fleet_chosen, lent)
 
 
@@ -230,6 +233,8 @@ def fleet_factory(
         return made[-1]
 
     yield make
+    for each in made:
+        keep_account(request.node, each)
     while made:
         stop(made.pop())
 
@@ -248,31 +253,40 @@ def started(start: Callable[[dict[str, Any]], Fleet], settings: dict[str, Any]) 
 # What a failed test shows of them.
 
 
+def keep_account(item: pytest.Item, fleet: Fleet) -> None:
+    """Keep what the fleet's ledger says before it is renewed or closed: a later finalizer may fail the test."""
+    from fleetsim.testing.journal import account_of  # noqa: PLC0415 (needs the extra)
+
+    item.stash.setdefault(ACCOUNTS, []).append(account_of(fleet))
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    fleets = item.stash.get(FLEETS, [])
-    if fleets and report.when != "teardown":  # by then they are renewed or closed
-        tell(item, report, fleets)
+    wanted = traced(item.config)
+    if FLEETS in item.stash and (report.failed or (wanted == "on" and report.when == "call")):
+        tell(item, report, wanted)
     return report
 
 
-def tell(item: pytest.Item, report: pytest.TestReport, fleets: list[Fleet]) -> None:
-    """Add the journals to a failed test's report, and write them to a file where that is wanted."""
-    from fleetsim.testing.journal import journal_in_words, trace_path, write_trace  # noqa: PLC0415 (needs the extra)
+def tell(item: pytest.Item, report: pytest.TestReport, wanted: str) -> None:
+    """Add the journals of the test's fleets to the report of a failure, and write them to a file where wanted."""
+    from fleetsim.testing.journal import account_of, journal_in_words, trace_path, write_trace  # noqa: PLC0415 (see above)
 
-    wanted = traced(item.config)
-    path = trace_path(trace_folder(item.config), item.nodeid)
-    if wanted == "on" or (report.failed and wanted == "retain-on-failure"):
-        write_trace(path, item.nodeid, fleets)
-    if not report.failed:
+    if report.when == "teardown":
+        accounts = item.stash.get(ACCOUNTS, [])
+    else:
+        accounts = [account_of(fleet) for fleet in item.stash[FLEETS]]
+    if report.failed:
+        report.sections += [("Fleet journal", journal_in_words(account)) for account in accounts]
+    if wanted == "off":
         return
-    for fleet in fleets:
-        report.sections.append(("Fleet journal", journal_in_words(fleet)))
-    if wanted != "off":
+    path = trace_path(trace_folder(item.config), item.nodeid)
+    try:
+        write_trace(path, item.nodeid, accounts)
         report.sections.append(("Fleet trace", str(path)))
+    except OSError as error:
+        report.sections.append(("Fleet trace", f"cannot be written: {error}"))
 
 
 def trace_folder(config: pytest.Config) -> Path:

@@ -280,6 +280,32 @@ def test_a_failure_shows_the_journal_of_its_fleet(user: pytest.Pytester, workers
     assert not Path(user.path, "fleet-traces").exists()
 
 
+def test_a_failing_finalizer_shows_the_journal_as_it_stood_before_the_fleet_was_renewed(user: pytest.Pytester) -> None:
+    text = """
+    @pytest.fixture
+    def connected(fleet):
+        with socket.create_connection((fleet.endpoints[0].host, fleet.endpoints[0].port)):
+            fleet.ledger.wait_for_sync(opened=1)
+            yield
+            fleet.assert_all_closed(within="1ms")
+
+    def test_it(connected):
+        pass
+    """
+    result = run_here(user, text)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*Fleet journal*", "4 servers, *", "*server 0: connection 1 *, 0 requests, open, idle"]
+    )
+
+
+def test_a_trace_that_cannot_be_written_is_told_and_breaks_nothing(user: pytest.Pytester) -> None:
+    Path(user.path, "taken").touch()
+    result = run_here(user, FAILING, "--fleet-trace=retain-on-failure", "--fleet-trace-dir=taken")
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*Fleet trace*", "cannot be written: *"])
+
+
 @WORKERS
 def test_a_trace_is_kept_for_each_failure(user: pytest.Pytester, workers: tuple[str, ...]) -> None:
     result = run(user, FAILING, "--fleet-trace=retain-on-failure", *workers)

@@ -7,7 +7,7 @@ from answers import hello
 from raw_http import Peer, get
 
 from fleetsim import Fleet
-from fleetsim.testing.journal import journal_in_words, trace_path, write_trace
+from fleetsim.testing.journal import account_of, journal_in_words, trace_path, write_trace
 
 
 async def test_the_journal_in_words_shows_figures_connections_and_requests() -> None:
@@ -17,7 +17,7 @@ async def test_the_journal_in_words_shows_figures_connections_and_requests() -> 
         with fleet.hold() as hold:
             await peer.send(get("/b"))
             await hold.wait_for(in_flight=1)
-            lines = journal_in_words(fleet).splitlines()
+            lines = journal_in_words(account_of(fleet)).splitlines()
         await peer.response()
     assert lines[0].startswith("2 servers, seed 7: <Ledger of fleet: opened=1, ")
     assert lines[1].startswith("   0.0000  server 1: connection 1 from 127.0.0.1:")
@@ -31,7 +31,7 @@ async def test_a_long_journal_shows_its_end() -> None:
         for _ in range(60):
             await peer.send(get("/"))
             await peer.response()
-        lines = journal_in_words(fleet).splitlines()
+        lines = journal_in_words(account_of(fleet)).splitlines()
     assert lines[1] == "(21 earlier lines not shown)"
     assert len(lines) == 42
     assert "request 60 (its 60th)" in lines[-1]
@@ -39,7 +39,7 @@ async def test_a_long_journal_shows_its_end() -> None:
 
 async def test_a_fleet_without_clients_has_a_journal_of_one_line() -> None:
     async with Fleet(1, answer=lambda index: hello) as fleet:
-        assert len(journal_in_words(fleet).splitlines()) == 1
+        assert len(journal_in_words(account_of(fleet)).splitlines()) == 1
 
 
 async def test_a_trace_has_a_line_for_each_fleet_connection_and_request(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ async def test_a_trace_has_a_line_for_each_fleet_connection_and_request(tmp_path
             await peer.send(get("/a"))
             await peer.response()
         await fleet.ledger.wait_for(open_now=0)
-        write_trace(path, "test_x.py::test_it", [fleet, other])
+        write_trace(path, "test_x.py::test_it", [account_of(fleet), account_of(other)])
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["kind"], line["fleet"]) for line in lines] == [
         ("fleet", 0),

@@ -6,28 +6,46 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fleetsim.fleet import Fleet
+from fleetsim.ledger import LedgerSnapshot
 from fleetsim.records import ConnectionRecord, RequestRecord
 from fleetsim.testing.evidence import connection_in_words, counted, request_in_words
 
-__all__ = ["journal_in_words", "trace_path", "write_trace"]
+__all__ = ["Account", "account_of", "journal_in_words", "trace_path", "write_trace"]
 
 _LAST = 40
 
 Record = ConnectionRecord | RequestRecord
 
 
-def journal_in_words(fleet: Fleet) -> str:
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A fleet's ledger as it stood at one moment, for when the fleet has been renewed or closed."""
+
+    size: int
+    seed: int
+    said: str
+    figures: LedgerSnapshot
+    records: tuple[Record, ...]
+
+
+def account_of(fleet: Fleet) -> Account:
+    """Return what the fleet's ledger says now."""
+    ledger = fleet.ledger
+    return Account(len(fleet), fleet.seed, repr(ledger), ledger.snapshot(), ledger.journal())
+
+
+def journal_in_words(account: Account) -> str:
     """Return the fleet's size, seed and figures, and the journal's last lines, timed from its first in seconds."""
-    records = fleet.ledger.journal()
+    records = account.records
     busy = {each.connection: each for each in records if isinstance(each, RequestRecord) and each.ended_at is None}
     shown = records[-_LAST:]
     start = began(records[0]) if records else 0.0
-    lines = [f"{counted(len(fleet), 'server')}, seed {fleet.seed}: {fleet.ledger!r}"]
-    earlier = len(records) - len(shown) + fleet.ledger.dropped
+    lines = [f"{counted(account.size, 'server')}, seed {account.seed}: {account.said}"]
+    earlier = len(records) - len(shown) + account.figures.dropped
     if earlier:
         lines.append(f"({counted(earlier, 'earlier line')} not shown)")
     lines += [f"{began(each) - start:9.4f}  {in_words(each, busy)}" for each in shown]
@@ -50,18 +68,18 @@ def trace_path(folder: Path, test: str) -> Path:
     return folder / f"{readable}-{zlib.crc32(test.encode()):08x}.jsonl"
 
 
-def write_trace(path: Path, test: str, fleets: Sequence[Fleet]) -> None:
+def write_trace(path: Path, test: str, accounts: Sequence[Account]) -> None:
     """Write, per fleet, a line of kind `fleet` and behind it one per connection and request. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
-        for number, fleet in enumerate(fleets):
-            file.writelines(json.dumps(line, default=str) + "\n" for line in trace_lines(number, test, fleet))
+        for number, account in enumerate(accounts):
+            file.writelines(json.dumps(line, default=str) + "\n" for line in trace_lines(number, test, account))
 
 
-def trace_lines(number: int, test: str, fleet: Fleet) -> list[dict[str, object]]:
-    first = {"kind": "fleet", "fleet": number, "test": test, "size": len(fleet), "seed": fleet.seed}
-    lines: list[dict[str, object]] = [first | asdict(fleet.ledger.snapshot())]
-    for record in fleet.ledger.journal():
+def trace_lines(number: int, test: str, account: Account) -> list[dict[str, object]]:
+    first = {"kind": "fleet", "fleet": number, "test": test, "size": account.size, "seed": account.seed}
+    lines: list[dict[str, object]] = [first | asdict(account.figures)]
+    for record in account.records:
         kind = "connection" if isinstance(record, ConnectionRecord) else "request"
         lines.append({"kind": kind, "fleet": number} | asdict(record))
     return lines
