@@ -283,11 +283,16 @@ def test_a_failure_shows_the_journal_of_its_fleet(user: pytest.Pytester, workers
 def test_a_failing_finalizer_shows_the_journal_as_it_stood_before_the_fleet_was_renewed(user: pytest.Pytester) -> None:
     text = """
     @pytest.fixture
-    def connected(fleet):
-        with socket.create_connection((fleet.endpoints[0].host, fleet.endpoints[0].port)):
-            fleet.ledger.wait_for_sync(opened=1)
-            yield
-            fleet.assert_all_closed(within="1ms")
+    def client():
+        with socket.socket() as client:
+            yield client
+
+    @pytest.fixture
+    def connected(client, fleet):
+        client.connect((fleet.endpoints[0].host, fleet.endpoints[0].port))
+        fleet.ledger.wait_for_sync(opened=1)
+        yield
+        fleet.assert_all_closed(within="1ms")
 
     def test_it(connected):
         pass
