@@ -43,7 +43,7 @@ def run_here(user: pytest.Pytester, text: str, *arguments: str) -> pytest.RunRes
     return user.runpytest_inprocess(*PLAIN, *arguments)
 
 
-def test_a_fleet_serves_plain_tests_asyncio_tests_of_any_loop_scope_and_anyio(user: pytest.Pytester) -> None:
+def test_a_fleet_serves_plain_tests_and_asyncio_tests_of_any_loop_scope(user: pytest.Pytester) -> None:
     text = """
     async def fetch(fleet):
         assert fleet.ledger.requests == 0
@@ -68,7 +68,11 @@ def test_a_fleet_serves_plain_tests_asyncio_tests_of_any_loop_scope_and_anyio(us
         await fetch(fleet)
     """
     run(user, text).assert_outcomes(passed=4)
-    anyio = """
+
+
+def test_a_fleet_serves_the_tests_of_anyio(user: pytest.Pytester) -> None:
+    pytest.importorskip("anyio")
+    text = """
     @pytest.fixture
     def anyio_backend():
         return "asyncio"
@@ -79,7 +83,7 @@ def test_a_fleet_serves_plain_tests_asyncio_tests_of_any_loop_scope_and_anyio(us
             await response.read()
         await fleet.ledger.wait_for(requests=1, open_now=0)
     """
-    run(user, anyio, "-p", "no:asyncio").assert_outcomes(passed=1)
+    run(user, text, "-p", "no:asyncio").assert_outcomes(passed=1)
 
 
 def test_every_test_finds_the_same_fleet_as_good_as_new(user: pytest.Pytester) -> None:
