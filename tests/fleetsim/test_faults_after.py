@@ -26,23 +26,32 @@ async def test_an_idle_connection_ends_after_a_whole_response(fault: str) -> Non
 
 
 @pytest.mark.parametrize("fault", ["idle_fin", "idle_rst"])
-async def test_a_request_that_comes_before_is_served_and_not_struck(fault: str) -> None:
+async def test_a_request_that_is_there_already_is_served_and_not_struck(fault: str) -> None:
+    """The second server's connection is the clock: it is struck later than the first would have been."""
     witness = Witness()
-    witness.let_go.set()
-    async with asking(f"{fault};seconds=50ms", witness) as (fleet, peer):
-        await peer.response()
-        witness.let_go.clear()
-        witness.begun.clear()
-        await peer.send(post("/"))
+    fleet = Fleet(2, answer=lambda index: unary if index else witness)
+    async with fleet, Peer(fleet[0].port) as peer, Peer(fleet[1].port) as clock:
+        await peer.send(post("/", f"x-fleet-fault: {fault};seconds=1ms, unavailable") + post("/"))
         await witness.begun.wait()
-        async with Peer(fleet[0].port) as clock:
-            await clock.send(post("/", f"x-fleet-fault: {fault};seconds=60ms, unavailable"))
-            await (clock.to_the_end() if fault == "idle_fin" else clock.to_the_reset())
-        assert peer.is_quiet()
+        await clock.send(post("/", f"x-fleet-fault: {fault};seconds=20ms"))
+        await (clock.to_the_end() if fault == "idle_fin" else clock.to_the_reset())
+        assert fleet[0].ledger.open_now == 1
         witness.let_go.set()
+        assert (await peer.response()).startswith(b"HTTP/1.1 503 ")
+        assert (await peer.response()).endswith(b"{}")
+        assert [each.faults for each in fleet.ledger.request_records()][:2] == [(fault, "unavailable"), ()]
+
+
+@pytest.mark.parametrize("fault", ["idle_fin", "idle_rst"])
+async def test_the_first_byte_of_a_request_calls_off_the_end(fault: str) -> None:
+    async with asking(f"{fault};seconds=1h") as (fleet, peer):
         await peer.response()
         await fleet.ledger.wait_for(in_flight=0)
-        assert [record.faults for record in fleet.ledger.request_records()][:2] == [(fault,), ()]
+        (connection,) = fleet[0]._bound()._alive
+        assert len(connection._timers) == 1
+        await peer.send(post("/"))
+        await peer.response()
+        assert connection._timers == []
 
 
 @pytest.mark.parametrize("fault", ["idle_fin;seconds=0", "idle_rst;seconds=20ms"])

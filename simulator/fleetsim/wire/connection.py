@@ -127,8 +127,9 @@ class Connection(SeamConnection):
         self._wire.resume_reading()
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
-        self._struck = True
-        self._timers.append(self.loop.call_later(seconds, work))
+        if not self.has_message:
+            self._struck = True
+            self._timers.append(self.loop.call_later(seconds, work))
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:
