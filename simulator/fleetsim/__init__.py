@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     )
     from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Unary
     from fleetsim.faults.catalogue import Fault, fault_names, parse_fault
-    from fleetsim.faults.rules import ArmedRule, Rule, Where
+    from fleetsim.faults.rules import ArmedRule, Rule
     from fleetsim.faults.scripts import Script
+    from fleetsim.faults.where import Where
     from fleetsim.fleet import Fleet
     from fleetsim.hold import Hold
     from fleetsim.ledger import Ledger, LedgerSnapshot
@@ -81,8 +82,9 @@ _HOMES = {
     ),
     "fleetsim.exchange": ("Answer", "ApiRequest", "EventStream", "Reply", "Unary"),
     "fleetsim.faults.catalogue": ("Fault", "fault_names", "parse_fault"),
-    "fleetsim.faults.rules": ("ArmedRule", "Rule", "Where"),
+    "fleetsim.faults.rules": ("ArmedRule", "Rule"),
     "fleetsim.faults.scripts": ("Script",),
+    "fleetsim.faults.where": ("Where",),
     "fleetsim.fleet": ("Fleet",),
     "fleetsim.hold": ("Hold",),
     "fleetsim.ledger": ("Ledger", "LedgerSnapshot"),

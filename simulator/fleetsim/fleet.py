@@ -16,7 +16,8 @@ from fleetsim.errors import FleetError, StuckRequestError
 from fleetsim.exchange import Answer
 from fleetsim.faults.armoury import Armoury
 from fleetsim.faults.catalogue import Fault
-from fleetsim.faults.rules import ArmedRule, Rule, Where
+from fleetsim.faults.rules import ArmedRule, Rule
+from fleetsim.faults.where import Where
 from fleetsim.fleet_options import (
     Tags,
     check_keepalive_timeout,

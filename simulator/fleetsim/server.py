@@ -13,8 +13,9 @@ from fleetsim.errors import FleetError, IllegalMoveError
 from fleetsim.exchange import Answer
 from fleetsim.faults.armoury import Armoury
 from fleetsim.faults.catalogue import Fault
-from fleetsim.faults.rules import ArmedRule, Rule, Where
+from fleetsim.faults.rules import ArmedRule, Rule
 from fleetsim.faults.scripts import Script, Step
+from fleetsim.faults.where import Where
 from fleetsim.hold import Hold
 from fleetsim.ledger import Ledger
 from fleetsim.wire.endings import Ending, as_ending

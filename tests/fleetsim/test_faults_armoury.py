@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from fleetsim.errors import RuleError
 from fleetsim.faults.armoury import Armoury, ServerRules
 from fleetsim.faults.catalogue import Rules, parse_fault
-from fleetsim.faults.rules import ArmedRule, Rule, Where
+from fleetsim.faults.rules import ArmedRule, Rule
+from fleetsim.faults.where import Where
 
 RESET, GONE, LATE = parse_fault("reset"), parse_fault("before_head"), parse_fault("delayed")
 

@@ -11,7 +11,8 @@ from multidict import CIMultiDict
 
 from fleetsim.errors import FaultError, RuleError
 from fleetsim.faults.catalogue import parse_fault
-from fleetsim.faults.rules import ArmedRule, Rule, Where, as_fault, as_where
+from fleetsim.faults.rules import ArmedRule, Rule, as_fault
+from fleetsim.faults.where import Where, as_where
 
 
 def armed(rule: Rule | str, *, number: int = 1, seed: int = 0) -> ArmedRule:
@@ -150,24 +151,6 @@ def test_a_request_is_meant_by_path_and_header(where: Where, path: str, headers:
     rule = armed(Rule(parse_fault("reset"), where=where))
     assert rule.strikes_request(0, request(path=path), CIMultiDict(headers), 0.0) is meant
     assert rule.armed == meant
-
-
-@pytest.mark.parametrize(
-    ("where", "meant"),
-    [
-        (Where(), True),
-        (Where(server=3), True),
-        (Where(server=(1, 3)), True),
-        (Where(server=1), False),
-        (Where(tag="rack"), True),
-        (Where(tag="rack=a"), True),
-        (Where(tag="rack=b"), False),
-        (Where(tag="gpu"), False),
-        (Where(server=3, tag="rack=b"), False),
-    ],
-)
-def test_a_server_is_meant_by_index_and_tag(where: Where, meant: bool) -> None:
-    assert where.is_for_server(3, {"rack": "a"}) is meant
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fleetsim.errors import FaultError, RuleError
 from fleetsim.faults.catalogue import Fault, parse_fault
-from fleetsim.faults.rules import Where
 from fleetsim.faults.scripts import Script, Step, read_steps
+from fleetsim.faults.where import Where
 
 RESET, GONE = parse_fault("reset"), parse_fault("before_head")
 

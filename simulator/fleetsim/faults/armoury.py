@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fleetsim.errors import RuleError
 from fleetsim.faults.catalogue import Fault, Rules
 from fleetsim.faults.doorkeeper import Doorkeeper
-from fleetsim.faults.rules import ArmedRule, Rule, Where
+from fleetsim.faults.rules import ArmedRule, Rule
 from fleetsim.faults.scripts import Script, Step
+from fleetsim.faults.where import Where
 from fleetsim.records import ConnectionLine, RequestLine
 
 __all__ = ["Armoury", "ServerRules"]

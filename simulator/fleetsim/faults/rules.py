@@ -1,4 +1,4 @@
-"""The rules that choose faults: what a rule says (`Rule`, `Where`), and when it strikes (`ArmedRule`).
+"""The rules that choose faults: what a rule says (`Rule`), and when it strikes (`ArmedRule`).
 
 Decisions only: no I/O, no clock but the `now` passed in (seconds of the fleet's loop), no chance but seeded.
 
@@ -18,29 +18,21 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
 
 from fleetsim.errors import FaultError, RuleError
 from fleetsim.faults.catalogue import Fault, Stage, parse_fault
 from fleetsim.faults.kinds import Standing
+from fleetsim.faults.where import Where, as_where
 from fleetsim.records import ConnectionLine, RequestLine
 from fleetsim.units import parse_duration
 
-__all__ = ["ArmedRule", "Rule", "Where", "as_fault", "as_where"]
+__all__ = ["ArmedRule", "Rule", "as_fault"]
 
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_servers(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(_is_count(each, 0) for each in value)
 
 
 def _is_fraction(value: object) -> bool:
@@ -59,15 +51,6 @@ def _is_for(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isfinite(value) and value > 0)
 
 
-_NTH = (lambda value: _is_count(value, 1), "a whole number of at least 1")
-_WHERE_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
-    "server": (_is_servers, "the index of a server, or several"),
-    "tag": (_is_text, "key or key=value"),
-    "route": (_is_text, "a path such as /v1/chat/*"),
-    "header": (_is_text, "name or name=value"),
-    "request": _NTH,
-    "connection": _NTH,
-}
 _RULE_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "rate": (_is_fraction, "a number from 0 to 1"),
     "times": (_is_times, "a whole number of at least 1, or none for ever"),
@@ -77,63 +60,6 @@ _RULE_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
 }
 _OF_REQUESTS = ("route", "header", "request")
 _OF_CHOICE: dict[str, object] = {"rate": 1.0, "times": None, "after": 0, "seed": None}
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """The connections and requests a rule is for. What is None does not matter; what is given must all hold.
-
-    - `server`: index of a server, or several. `tag`: `key` or `key=value`.
-    - `route`: the path, in which `*` stands for anything. `header`: `name` or `name=value`.
-    - `request`: the n-th request of its connection, from 1.
-    - `connection`: the n-th connection opened since the rule was armed, among the servers it is for, from 1.
-
-    Raises RuleError naming the field, the value and what was expected.
-    """
-
-    server: int | tuple[int, ...] | None = None
-    tag: str | None = None
-    route: str | None = None
-    header: str | None = None
-    request: int | None = None
-    connection: int | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.server, int):
-            object.__setattr__(self, "server", (self.server,))
-        elif isinstance(self.server, list):
-            object.__setattr__(self, "server", tuple(self.server))
-        for name, (accepts, expected) in _WHERE_CHECKS.items():
-            value = getattr(self, name)
-            if value is not None and not accepts(value):
-                raise RuleError(f"where: {name}: expected {expected}, got {value!r}")
-
-    def is_for_server(self, index: int, tags: Mapping[str, str]) -> bool:
-        """Whether server number `index`, which has these `tags`, is meant."""
-        if isinstance(self.server, tuple) and index not in self.server:
-            return False
-        return self.tag is None or _has(tags, self.tag)
-
-    def is_for_request(self, line: RequestLine, headers: Mapping[str, str]) -> bool:
-        """Whether this request is meant, as far as the request alone tells."""
-        if self.request is not None and line.on_connection != self.request:
-            return False
-        if self.route is not None and not fnmatchcase(line.path, self.route):
-            return False
-        return self.header is None or _has(headers, self.header)
-
-    def written(self) -> dict[str, Any]:
-        """Return what was given, as it is written in YAML and JSON."""
-        given = {name: getattr(self, name) for name in _WHERE_CHECKS if getattr(self, name) is not None}
-        if isinstance(self.server, tuple):
-            given["server"] = self.server[0] if len(self.server) == 1 else list(self.server)
-        return given
-
-
-def _has(pairs: Mapping[str, str], wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    present = pairs.get(key.strip())
-    return present is not None and (not equals or present == value.strip())
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -270,20 +196,6 @@ def _parameter(fault: Fault, name: str) -> str:
             return each.name
     expected = f"expected {', '.join(each.name for each in fields)}" if fields else "it takes none"
     raise FaultError(f"fault {fault.name!r} has no parameter {name!r}; {expected}")
-
-
-def as_where(value: object) -> Where:
-    """Return `value`, a Where, a mapping of its fields or None, as a Where. Raises RuleError."""
-    if value is None:
-        return Where()
-    if isinstance(value, Where):
-        return value
-    if not isinstance(value, Mapping):
-        raise RuleError(f"where: expected a mapping of {', '.join(_WHERE_CHECKS)}, got {value!r}")
-    for name in value:
-        if name not in _WHERE_CHECKS:
-            raise RuleError(f"where: {name}: unknown word; expected one of {', '.join(_WHERE_CHECKS)}")
-    return Where(**value)
 
 
 def _seconds(value: object) -> float | None:

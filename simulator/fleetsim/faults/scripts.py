@@ -10,7 +10,8 @@ from typing import Self
 from fleetsim.errors import RuleError
 from fleetsim.faults.catalogue import Fault, Stage
 from fleetsim.faults.kinds import Standing
-from fleetsim.faults.rules import Where, as_fault
+from fleetsim.faults.rules import as_fault
+from fleetsim.faults.where import Where
 from fleetsim.records import RequestLine
 
 __all__ = ["Script", "Step", "read_steps"]
