@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
@@ -76,7 +77,7 @@ class LiveProgress:
 
 def result_table(client: str, results: Sequence[Result]) -> Table:
     """Claim, verdict, client's figure, fleet's figure, seconds; the reason of a failure under its claim."""
-    table = Table(title=f"client: {client}", title_justify="left", expand=True, show_lines=False)
+    table = Table(title=f"client: {client}", title_justify="left", expand=True, box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("claim", ratio=5)
     table.add_column("verdict", no_wrap=True)
     table.add_column("client's figure", ratio=3)
