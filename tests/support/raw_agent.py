@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from swarmpool import AgentEndpoint
 
@@ -59,12 +59,11 @@ class RawConnection(asyncio.Protocol):
         self.lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.wire = transport
+        self.wire = cast(asyncio.Transport, transport)  # uvloop's derive from nothing
         self._agent.connections.append(self)
         self._agent.peak_open = max(self._agent.peak_open, self._agent.open_now)
         if self._agent.deaf:
-            transport.pause_reading()
+            self.wire.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.set()
