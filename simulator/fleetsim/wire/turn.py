@@ -12,6 +12,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web import RequestPayloadError
+from multidict import istr
 
 from fleetsim.book import Book
 from fleetsim.errors import EndingError
@@ -26,7 +27,8 @@ __all__ = ["ENDING_HEADER", "Turn", "is_loopback"]
 
 logger = logging.getLogger("fleetsim")
 
-ENDING_HEADER = "X-Fleet-Ending"
+ENDING_HEADER = istr("X-Fleet-Ending")
+_EXPECT = istr("Expect")
 
 # What vLLM says when a handler raises (entrypoints/serve/exception_handling), from outside its CORS middleware.
 INTERNAL_ERROR = Unary(
@@ -109,7 +111,7 @@ class Turn:
         return "cut" if out.was_cut else "complete"
 
     async def _read_body(self) -> bytes:
-        if self._message.headers.get("Expect", "").lower() == "100-continue":
+        if self._message.headers.get(_EXPECT, "").lower() == "100-continue":
             self._pipe.write(heads.CONTINUE)
         body = self._body
         return body.read_nowait() if body.is_eof() else await body.read()
