@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-__all__ = ["ConnectionUser", "PoolConnector", "abandon", "current_user", "open_session"]
+__all__ = ["ConnectionUser", "PoolConnector", "abandon", "bury", "current_user", "open_session"]
 
 _NEVER = 1e9  # seconds; aiohttp before 3.14.4 does not understand keepalive_timeout=None
 
@@ -271,6 +271,14 @@ def open_session(
     if hasattr(session, "_retry_connection"):
         session._retry_connection = False  # aiohttp repeats a GET once, unseen by any count
     return session, connector
+
+
+def bury(connection: Connection) -> None:
+    """Close the socket of a connection whose loop has closed, and let aiohttp forget it without a warning."""
+    handler = connection.protocol
+    if isinstance(handler, _CountedHandler):
+        handler.bury()
+        connection._protocol = None
 
 
 def abandon(session: ClientSession, connector: PoolConnector) -> None:
