@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from fleetsim.proofs.claim import Claim
+from fleetsim.proofs.claim import Claim, counted
 from fleetsim.proofs.runner import Result
 
 __all__ = ["Progress", "list_claims", "progress"]
@@ -35,7 +35,7 @@ class PlainProgress:
         self._console = console
         self._total = total
         self._done = 0
-        self._print(f"client {client}, {total} claims")
+        self._print(f"client {client}, {counted(total, 'claim')}")
 
     def started(self, claim: Claim) -> None:
         """Nothing to say yet."""
@@ -107,7 +107,7 @@ def progress(console: Console, client: str, total: int) -> Iterator[Progress]:
 
 
 def list_claims(console: Console, claims: Sequence[Claim]) -> None:
-    """Print the claims, one per line: name and sentence."""
+    """Print the claims, one per line: number, name and sentence."""
     width = max(len(claim.name) for claim in claims)
-    for claim in claims:
-        console.print(Text(f"{claim.name:{width}}  {claim.sentence}"), soft_wrap=True)
+    for number, claim in enumerate(claims, 1):
+        console.print(Text(f"{number:2}  {claim.name:{width}}  {claim.sentence}"), soft_wrap=True)
