@@ -14,8 +14,11 @@ from fleetsim.errors import FleetError, StuckRequestError
 from fleetsim.exchange import Answer
 from fleetsim.fleet_options import (
     Tags,
-    check_keepalive_timeout,
+    check_answer,
+    check_journal_lines,
     check_ports,
+    check_profile,
+    check_seed,
     check_size,
     spread_tags,
     write_hostfile,
@@ -67,12 +70,15 @@ class Fleet:
     ) -> None:
         check_size(size)
         check_ports(base_port, size)
+        check_profile(profile)
+        check_answer(answer)
+        check_seed(seed)
+        check_journal_lines(journal_lines)
         self.profile = profile if profile is not None else Profile()
         self._book = Book(journal_lines=journal_lines)
         self.ledger = Ledger(self._book, self._book.total, None)
         make = answer if answer is not None else self._answers(self.profile.seed if seed is None else seed)
         idle = self.profile.keepalive_timeout if isinstance(keepalive_timeout, EllipsisType) else keepalive_timeout
-        check_keepalive_timeout(idle)
         self._servers = tuple(
             FakeVLLMServer(
                 make(index),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 from answers import Witness, hello
@@ -159,3 +160,20 @@ async def test_servers_may_share_a_book() -> None:
         await server.ledger.wait_for(closed=1)
         await server.close()
     assert (book.total.opened, [part.opened for part in book.parts]) == (2, [1, 1])
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan"), "5s", True])
+def test_a_keepalive_timeout_that_cannot_be_changes_nothing(seconds: Any) -> None:
+    server = FakeVLLMServer(hello, keepalive_timeout=2.0)
+    with pytest.raises(ValueError, match="keepalive_timeout: expected seconds of at least 0, or None for never, got "):
+        server.keepalive_timeout = seconds
+    assert server.keepalive_timeout == 2.0
+    server.keepalive_timeout = None
+    assert server.keepalive_timeout is None
+
+
+def test_a_server_refuses_a_host_or_a_keepalive_timeout_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="host: expected an address or a name as text, got None"):
+        FakeVLLMServer(hello, host=None)  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(ValueError, match="keepalive_timeout: expected seconds of at least 0, .* got -1"):
+        FakeVLLMServer(hello, keepalive_timeout=-1)

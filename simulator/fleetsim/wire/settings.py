@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from fleetsim.exchange import Answer
 from fleetsim.hold import Hold
 from fleetsim.wire.endings import DEFAULT_ENDING, Ending
 
-__all__ = ["WireSettings"]
+__all__ = ["WireSettings", "check_keepalive_timeout"]
 
 
 @dataclass(slots=True, eq=False)
@@ -26,3 +27,11 @@ class WireSettings:
     ending_header: bool | None = None
     draining: bool = False
     holds: list[Hold] = field(default_factory=list)
+
+
+def check_keepalive_timeout(seconds: object) -> None:
+    """Raise ValueError unless `seconds` is a finite number of at least 0, or None."""
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise ValueError(f"keepalive_timeout: expected seconds of at least 0, or None for never, got {seconds!r}")
