@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+from fleetsim.extra import missing_extra
 
-_EXTRA = frozenset({"click", "faker", "msgspec", "prometheus_client", "rich", "yaml"})
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,10 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run(arguments)
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in _EXTRA:
+        said = missing_extra(error)
+        if said is None:
             raise
-        print(f"fleetsim needs {missing}: pip install 'swarmpool[fleet]'", file=sys.stderr)
+        print(said, file=sys.stderr)
         return 2
 
 

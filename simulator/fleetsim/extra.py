@@ -1,0 +1,13 @@
+"""What the extra `fleet` brings, and the sentence for where it is missing. Itself it needs nothing of it."""
+
+from __future__ import annotations
+
+__all__ = ["missing_extra"]
+
+_BROUGHT = frozenset({"click", "faker", "msgspec", "prometheus_client", "rich", "yaml"})
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """Say what to install when what `error` misses is of the extra; None when it is not."""
+    missing = (error.name or "").partition(".")[0]
+    return f"fleetsim needs {missing}: pip install 'swarmpool[fleet]'" if missing in _BROUGHT else None
