@@ -175,5 +175,5 @@ def test_a_keepalive_timeout_that_cannot_be_changes_nothing(seconds: Any) -> Non
 def test_a_server_refuses_a_host_or_a_keepalive_timeout_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="host: expected an address or a name as text, got None"):
         FakeVLLMServer(hello, host=None)  # type: ignore[arg-type]  # what is refused
-    with pytest.raises(ValueError, match="keepalive_timeout: expected seconds of at least 0, .* got -1"):
+    with pytest.raises(ValueError, match="keepalive_timeout: expected seconds of at least 0"):
         FakeVLLMServer(hello, keepalive_timeout=-1)
