@@ -38,7 +38,7 @@ __all__ = [
     "totals",
 ]
 
-PATIENCE = 8.0  # seconds for something that takes milliseconds
+PATIENCE = 10.0  # seconds for something that takes milliseconds
 IMPATIENCE = 1.0  # seconds for the same, once a deadline has passed in vain
 POLL = 0.004
 NO_FIGURE = "-"
