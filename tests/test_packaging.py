@@ -29,6 +29,7 @@ CLAIMS = [f"fleetsim.proofs.claims.{path.stem}" for path in PACKAGES["fleetsim"]
 TESTED_ELSEWHERE = {
     "swarmpool._version": "test_packaging.py",
     "fleetsim.exchange": "fleetsim/test_wire_turn.py",  # types alone: what passes between api and wire
+    "fleetsim.faults.kinds": "fleetsim/test_wire_plan.py",  # interfaces alone, and what each kind does in a plan
     "fleetsim.testing.leaks": "fleetsim/test_testing_gate.py",  # by what the gate says of each kind of leak
     **dict.fromkeys(CLAIMS, "pairing/test_claims.py"),
 }

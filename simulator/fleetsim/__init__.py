@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fleetsim.extra import missing_extra
+
 if TYPE_CHECKING:
     from fleetsim.errors import (
         BindError,
@@ -100,6 +102,12 @@ def __getattr__(name: str) -> object:
     # Late, so that the `fleetsim` command can start, and say what to install, where the extra is missing.
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_HOME_OF[name]), name)
+    try:
+        value: object = getattr(import_module(_HOME_OF[name]), name)
+    except ModuleNotFoundError as error:
+        said = missing_extra(error)
+        if said is None:
+            raise
+        raise ModuleNotFoundError(said, name=error.name, path=error.path) from error
     globals()[name] = value
     return value

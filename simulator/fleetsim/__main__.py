@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from fleetsim.extra import remedy
+from fleetsim.extra import missing_extra
 
 __all__ = ["main"]
 
@@ -17,10 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run(arguments)
     except ModuleNotFoundError as error:
-        needed = remedy(error)
-        if needed is None:
+        said = missing_extra(error)
+        if said is None:
             raise
-        print(f"fleetsim needs {needed}", file=sys.stderr)
+        print(said, file=sys.stderr)
         return 2
 
 

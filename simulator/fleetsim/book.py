@@ -132,13 +132,14 @@ class Book:
 
     def arrived(self, connection: ConnectionLine, method: str, path: str, now: float) -> RequestLine:
         """The head of a request is in."""
-        part, total = self.parts[connection.server], self.total
+        server = connection.server
+        part, total = self.parts[server], self.total
         reused = connection.requests > 0
         with self.lock:
             connection.requests += 1
             total.count_arrived(reused=reused)
             part.count_arrived(reused=reused)
-            line = RequestLine(total.requests, connection, method, path, now)
+            line = RequestLine(total.requests, server, connection.connection, connection.requests, method, path, now)
             self._append(line)
         if part.watchers or total.watchers:
             self._call_watchers(part)

@@ -1,13 +1,13 @@
-"""What to say where the optional dependencies of the simulator are not installed."""
+"""What the extra `fleet` brings, and the sentence for where it is missing. Itself it needs nothing of it."""
 
 from __future__ import annotations
 
-__all__ = ["remedy"]
+__all__ = ["missing_extra"]
 
-_EXTRA = frozenset({"click", "faker", "msgspec", "prometheus_client", "rich", "yaml"})
+_BROUGHT = frozenset({"click", "faker", "msgspec", "prometheus_client", "rich", "yaml"})
 
 
-def remedy(error: ModuleNotFoundError) -> str | None:
-    """Return `MODULE: pip install ...` when it is the extra that is missing, None for any other module."""
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """Say what to install when what `error` misses is of the extra; None when it is not."""
     missing = (error.name or "").partition(".")[0]
-    return f"{missing}: pip install 'swarmpool[fleet]'" if missing in _EXTRA else None
+    return f"fleetsim needs {missing}: pip install 'swarmpool[fleet]'" if missing in _BROUGHT else None

@@ -20,8 +20,11 @@ from fleetsim.faults.rules import ArmedRule, Rule
 from fleetsim.faults.where import Where
 from fleetsim.fleet_options import (
     Tags,
-    check_keepalive_timeout,
+    check_answer,
+    check_journal_lines,
     check_ports,
+    check_profile,
+    check_seed,
     check_size,
     spread_tags,
     write_hostfile,
@@ -82,13 +85,16 @@ class Fleet(Assertions):
         check_size(size)
         check_control(control_port, control_token)
         check_ports(base_port, size)
+        check_profile(profile)
+        check_answer(answer)
+        check_seed(seed)
+        check_journal_lines(journal_lines)
         self.profile = profile if profile is not None else Profile()
         self._book = Book(journal_lines=journal_lines)
         self.ledger = Ledger(self._book, self._book.total, None)
         self.seed = self.profile.seed if seed is None else seed
         self._make = make = answer if answer is not None else self._answers()
         idle = self.profile.keepalive_timeout if isinstance(keepalive_timeout, EllipsisType) else keepalive_timeout
-        check_keepalive_timeout(idle)
         self._armoury = Armoury(seed=self.seed)
         self._servers = tuple(
             FakeVLLMServer(

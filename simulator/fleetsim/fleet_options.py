@@ -8,9 +8,20 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from fleetsim.profile import Profile
 from fleetsim.server import FleetEndpoint
 
-__all__ = ["Tags", "check_keepalive_timeout", "check_ports", "check_size", "spread_tags", "write_hostfile"]
+__all__ = [
+    "Tags",
+    "check_answer",
+    "check_journal_lines",
+    "check_ports",
+    "check_profile",
+    "check_seed",
+    "check_size",
+    "spread_tags",
+    "write_hostfile",
+]
 
 Tags = Mapping[str, str] | Sequence[Mapping[str, str]] | Callable[[int], Mapping[str, str]] | None
 
@@ -30,11 +41,24 @@ def check_ports(base_port: object, size: int) -> None:
         raise ValueError(f"base_port: expected None or 1 to {highest} for {size} servers, got {base_port!r}")
 
 
-def check_keepalive_timeout(seconds: object) -> None:
-    if seconds is None:
-        return
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds >= 0:
-        raise ValueError(f"keepalive_timeout: expected seconds of at least 0, or None for never, got {seconds!r}")
+def check_profile(profile: object) -> None:
+    if profile is not None and not isinstance(profile, Profile):
+        raise ValueError(f"profile: expected a Profile or None (Profile.parse takes a mapping), got {profile!r}")
+
+
+def check_answer(answer: object) -> None:
+    if answer is not None and not callable(answer):
+        raise ValueError(f"answer: expected a function of the server's index, or None, got {answer!r}")
+
+
+def check_seed(seed: object) -> None:
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise ValueError(f"seed: expected a whole number, or None for the profile's, got {seed!r}")
+
+
+def check_journal_lines(lines: object) -> None:
+    if not isinstance(lines, int) or isinstance(lines, bool) or lines < 0:
+        raise ValueError(f"journal_lines: expected a whole number of at least 0, got {lines!r}")
 
 
 def spread_tags(tags: Tags, size: int) -> list[dict[str, str]]:
@@ -46,12 +70,18 @@ def spread_tags(tags: Tags, size: int) -> list[dict[str, str]]:
     elif isinstance(tags, Mapping):
         spread = [dict(tags) for _ in range(size)]
     else:
-        spread = [dict(each) for each in tags]
+        spread = [dict(each) for each in _sequence(tags)]
     if len(spread) != size:
         raise ValueError(f"tags: expected one mapping for each of {size} servers, got {len(spread)}")
     for index, each in enumerate(spread):
         _check_tags(index, each)
     return spread
+
+
+def _sequence(tags: object) -> Sequence[Mapping[str, str]]:
+    if not isinstance(tags, Sequence) or not all(isinstance(each, Mapping) for each in tags):
+        raise ValueError(f"tags: expected a mapping, one for each server, or a function of the index, got {tags!r}")
+    return tags
 
 
 def _check_tags(index: int, tags: Mapping[str, object]) -> None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fleetsim.extra import remedy
+from fleetsim.extra import missing_extra
 from fleetsim.testing.settings import DEFAULT_SIZE, OPTIONS, RANDOM, Setting
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def _fleet_depot() -> Iterator[Depot]:
 
 
 def skip_for_want_of_the_extra(error: ModuleNotFoundError) -> None:
-    if (needed := remedy(error)) is not None:
-        pytest.skip(f"the fleet fixtures need {needed}")
+    if (said := missing_extra(error)) is not None:
+        pytest.skip(said)
 
 
 @pytest.fixture

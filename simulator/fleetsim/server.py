@@ -20,7 +20,7 @@ from fleetsim.hold import Hold
 from fleetsim.ledger import Ledger
 from fleetsim.wire.endings import Ending, as_ending
 from fleetsim.wire.listener import Listener
-from fleetsim.wire.settings import WireSettings
+from fleetsim.wire.settings import WireSettings, check_keepalive_timeout
 
 __all__ = ["BACKLOG", "FakeVLLMServer", "FleetEndpoint", "ServerState"]
 
@@ -78,7 +78,7 @@ class FakeVLLMServer:
     - `armoury`: the fleet's; by default one of its own.
     - `ending_header`: whether the request header X-Fleet-Ending is honoured; None, if it comes from a loopback address.
 
-    Belongs to the loop in which it is started.
+    Belongs to the loop in which it is started. Raises ValueError for a `host` or `keepalive_timeout` that cannot be.
     """
 
     def __init__(
@@ -97,6 +97,8 @@ class FakeVLLMServer:
         ending_header: bool | None = None,
         armoury: Armoury | None = None,
     ) -> None:
+        check_host(host)
+        check_keepalive_timeout(keepalive_timeout)
         self.index, self.tags = index, dict(tags or {})
         self._host, self._port, self._backlog = host, port, backlog
         self._book = book if book is not None else Book()
@@ -146,11 +148,15 @@ class FakeVLLMServer:
 
     @property
     def keepalive_timeout(self) -> float | None:
-        """Seconds an idle connection is kept; holds from the next response on. None keeps it for ever."""
+        """Seconds an idle connection is kept; holds from the next response on. None keeps it for ever.
+
+        Raises ValueError, and changes nothing, for what is no number of seconds.
+        """
         return self._settings.keepalive_timeout
 
     @keepalive_timeout.setter
     def keepalive_timeout(self, value: float | None) -> None:
+        check_keepalive_timeout(value)
         self._settings.keepalive_timeout = value
 
     @property
@@ -293,3 +299,8 @@ class FakeVLLMServer:
     def _move(self, state: ServerState) -> None:
         self._require(state)
         self.state = state
+
+
+def check_host(host: object) -> None:
+    if not isinstance(host, str) or not host.isprintable():
+        raise ValueError(f"host: expected an address or a name as text, got {host!r}")

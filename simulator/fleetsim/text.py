@@ -85,15 +85,12 @@ class Corpus:
             start = 0
 
 
-class Passage:
+class Passage(msgspec.Struct, frozen=True):
     """`count` tokens of a corpus, without the space that a first word inside a paragraph carries."""
 
-    __slots__ = ("_corpus", "_start", "count")
-
-    def __init__(self, corpus: Corpus, start: int, count: int) -> None:
-        self._corpus = corpus
-        self._start = start
-        self.count = count
+    corpus: Corpus
+    start: int
+    count: int
 
     def text(self) -> str:
         """The whole passage."""
@@ -101,16 +98,16 @@ class Passage:
 
     def pieces(self) -> list[str]:
         """The passage, one string a token."""
-        pieces = self._corpus.pieces(self._start, self.count)
+        pieces = self.corpus.pieces(self.start, self.count)
         return [pieces[0].removeprefix(" "), *pieces[1:]] if pieces else pieces
 
     def json(self) -> bytes:
         """The whole passage, as the inside of a JSON string."""
-        return self._corpus.json(self._start, self.count).removeprefix(b" ")
+        return self.corpus.json(self.start, self.count).removeprefix(b" ")
 
     def pieces_json(self) -> list[bytes]:
         """The passage, one inside of a JSON string a token."""
-        pieces = self._corpus.pieces_json(self._start, self.count)
+        pieces = self.corpus.pieces_json(self.start, self.count)
         if pieces:
             pieces[0] = pieces[0].removeprefix(b" ")
         return pieces

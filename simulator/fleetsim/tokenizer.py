@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from string import ascii_letters
 
 __all__ = ["IM_END", "IM_START", "Tokenizer", "UnknownTokenError", "cut"]
@@ -43,8 +43,11 @@ _LETTER_VALUES = {letter: value for value, letter in enumerate(_LETTERS)}
 _LETTER_RUN = 5
 _BITS = 7
 
-_LONGEST_REMEMBERED = 40
-_MOST_REMEMBERED = 20_000
+_LONGEST_WORD_REMEMBERED = 40
+_MOST_WORDS_REMEMBERED = 20_000
+# Prompts come again: sent to every server of a fleet, or tried again. At most 4 MB of them are remembered.
+_LONGEST_TEXT_REMEMBERED = 4_000
+_MOST_TEXTS_REMEMBERED = 256
 
 _FIRST_PACKED = 1 << 16
 _FIRST_RUN = (1 << 29) + (1 << 17)
@@ -71,8 +74,8 @@ class _Sizes(dict[str, int]):
 
     def __missing__(self, word: str) -> int:
         size = self._count(self._before + word)
-        if len(word) <= _LONGEST_REMEMBERED:
-            if len(self) >= _MOST_REMEMBERED:
+        if len(word) <= _LONGEST_WORD_REMEMBERED:
+            if len(self) >= _MOST_WORDS_REMEMBERED:
                 self.clear()
             self[word] = size
         return size
@@ -84,7 +87,7 @@ class Tokenizer:
     Does not change once made, but for what it remembers to be fast, so any number of servers and tasks share one.
     """
 
-    __slots__ = ("_first_sizes", "_ids", "_pieces", "_sizes")
+    __slots__ = ("_count_again", "_first_sizes", "_ids", "_pieces", "_sizes")
 
     def __init__(self, vocabulary: Iterable[str], *, seed: int) -> None:
         known = dict.fromkeys((*vocabulary, *_SPECIAL))
@@ -97,6 +100,7 @@ class Tokenizer:
         self._ids = {piece: number for number, piece in enumerate(pieces)}
         self._first_sizes = _Sizes(self._count, before="")
         self._sizes = _Sizes(self._count, before=" ")
+        self._count_again = lru_cache(maxsize=_MOST_TEXTS_REMEMBERED)(self._count_words)
 
     @property
     def vocabulary_size(self) -> int:
@@ -105,6 +109,9 @@ class Tokenizer:
 
     def count(self, text: str) -> int:
         """Return the number of tokens of `text`, without making them: ten times as fast, for every request needs it."""
+        return self._count_again(text) if len(text) <= _LONGEST_TEXT_REMEMBERED else self._count_words(text)
+
+    def _count_words(self, text: str) -> int:
         if "  " in text:
             # Spaces in a row are tokens of their own.
             return self._count(text)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-__all__ = ["ConnectionUser", "PoolConnector", "abandon", "current_user", "open_session"]
+__all__ = ["ConnectionUser", "PoolConnector", "abandon", "bury", "current_user", "open_session"]
 
 _NEVER = 1e9  # seconds; aiohttp before 3.14.4 does not understand keepalive_timeout=None
 
@@ -82,8 +82,7 @@ class _CountedHandler(ResponseHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self._wire = transport
+        self._wire = cast(asyncio.Transport, transport)  # uvloop's derive from nothing
         self._alive.add(self)
         self._sockets.connected(self)
         if self._dial is not None:
@@ -104,7 +103,7 @@ class _CountedHandler(ResponseHandler):
         if body is not None and not body.is_eof() and body.exception() is None:
             # When its parser gives up in mid-body, aiohttp leaves the reader waiting for ever (3.12.15 to 3.14.5).
             body.set_exception(ClientError(f"the body is not HTTP: {self.exception()!r}"))
-        self._gone()
+        self.gone()
 
     def end(self) -> None:
         """Abort the transport now, whatever is still in its buffers."""
@@ -124,11 +123,14 @@ class _CountedHandler(ResponseHandler):
             wire = wire._ssl_protocol._transport
         if hasattr(wire, "_sock"):
             _close_now(wire)
-            self._gone()
+            self.gone()
         elif not self._loop.is_closed():
             wire.abort()
 
-    def _gone(self) -> None:
+    def gone(self) -> None:
+        """The socket is closed, whether or not the transport says so."""
+        if self.state is SocketState.CLOSED:
+            return
         self._wire = None
         self._alive.discard(self)
         self._sockets.lost(self)
@@ -221,6 +223,7 @@ class PoolConnector(TCPConnector):
     def _dial_failed(self, dial: _Dial, is_ssl: bool) -> None:
         if dial.socket is not None:  # cancelled between connecting and being told so
             self.sockets.end(dial.socket)
+            self._loop.call_soon(dial.socket.gone)  # uvloop closes such a socket without a connection_lost
         elif is_ssl:  # a handshake cut short closes its socket in the loop's next turn
             self._loop.call_soon(self.sockets.dial_failed)
         else:
@@ -268,6 +271,14 @@ def open_session(
     if hasattr(session, "_retry_connection"):
         session._retry_connection = False  # aiohttp repeats a GET once, unseen by any count
     return session, connector
+
+
+def bury(connection: Connection) -> None:
+    """Close the socket of a connection whose loop has closed, and let aiohttp forget it without a warning."""
+    handler = connection.protocol
+    if isinstance(handler, _CountedHandler):
+        handler.bury()
+        connection._protocol = None
 
 
 def abandon(session: ClientSession, connector: PoolConnector) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from aiohttp.payload import BytesIOPayload, BytesPayload, Payload
 
-from swarmpool.connector import current_user
+from swarmpool.connector import bury, current_user
 from swarmpool.deadline import Deadline
 from swarmpool.failures import WIRE_ERRORS, failure_of
 from swarmpool.responses import FailureKind
@@ -204,6 +204,13 @@ class Exchange:
         if response is not None and response.connection is not None:
             response.close()
         owner.ended(self)
+
+    def bury(self) -> None:
+        """Let go of the connection after the loop has closed, when nothing can be ended in order any more."""
+        self._owner = None
+        if self.response is not None and self.response.connection is not None:
+            bury(self.response.connection)
+            self.response.close()
 
 
 def _payload(body: bytes) -> Payload:

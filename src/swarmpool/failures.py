@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 
 from swarmpool.responses import FailureKind
 
@@ -45,6 +46,8 @@ def failure_of(error: BaseException) -> tuple[FailureKind, str]:
     if number in _NO_DESCRIPTORS:
         return FailureKind.DESCRIPTORS, f"{error}; raise the limit on open files (`ulimit -n`) or lower connector_limit"
     kind = next(kind for error_class, kind in _KINDS if isinstance(error, error_class))
+    if isinstance(error.__cause__, ContentEncodingError):
+        kind = FailureKind.PROTOCOL  # all of the body came, and it does not unpack
     return kind, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

@@ -34,7 +34,9 @@ __all__ = [
 
 Json = dict[str, Any]
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dumps makes one for each call
+_encode = json.JSONEncoder(
+    separators=(",", ":"), allow_nan=False
+).encode  # made once: json.dumps makes one for each call
 
 
 class ShapeError(ValueError):
@@ -73,8 +75,25 @@ class ModelCard:
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
-    """JSON with compact separators; ASCII, so that a lone surrogate in a prompt cannot fail."""
-    return _encode(payload).encode("ascii")
+    """JSON with compact separators; ASCII, so that a lone surrogate in a prompt cannot fail.
+
+    Raises TypeError or ValueError naming the entry that JSON has no form for (a set, a NaN, a cycle).
+    """
+    try:
+        return _encode(payload).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _blamed(payload, error) from error
+
+
+def _blamed(payload: Mapping[str, Any], error: Exception) -> Exception:
+    """The same kind of error, naming the entry that is at fault."""
+    for name, value in payload.items():
+        try:
+            _encode(value)
+        except (TypeError, ValueError, RecursionError):
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            return kind(f"{name} cannot be sent as JSON: {error}")
+    return error
 
 
 def decode(body: bytes) -> Any:

@@ -14,6 +14,7 @@ __all__ = ["PoolOptions", "VLLMOptions", "count", "count_or_none", "seconds", "s
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSENDABLE = re.compile(r"[\r\n\0\ud800-\udfff]")  # would end the header, or is no character alone
+_FRAMING = frozenset({"content-length", "expect", "transfer-encoding"})
 _ENVIRONMENT_PREFIXES = ("SWARMPOOL_", "AURORA_SWARM_")
 
 
@@ -96,6 +97,8 @@ def _check_headers(headers: object) -> None:
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ValueError(f"headers has a name that HTTP does not allow: {name!r}")
+        if name.lower() in _FRAMING:
+            raise ValueError(f"headers must not have {name}: it says where a body ends, which differs by request")
         if not isinstance(value, str) or _UNSENDABLE.search(value):
             raise ValueError(f"headers[{name!r}] must be text on one line")  # not shown: it may be a secret
 

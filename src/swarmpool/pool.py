@@ -279,9 +279,13 @@ class AgentPool(View):
 
 
 def check_prompts(prompts: object) -> None:
-    """Refuse one string, which is a collection of characters."""
+    """Refuse one string, which is a collection of characters, and a sequence with anything else than text in it."""
     if isinstance(prompts, str):
         raise TypeError("prompts must be a collection of prompts, not one string")
+    if isinstance(prompts, Sequence):
+        for index, prompt in enumerate(prompts):
+            if not isinstance(prompt, str):
+                raise TypeError(f"prompts[{index}] must be text, not {type(prompt).__name__}")
 
 
 def _endpoints(items: object) -> list[AgentEndpoint]:

@@ -59,9 +59,9 @@ class Response:
     `success` is true only for a 2xx answer of the expected shape, and then `kind` and `error` are None. `text` is what
     was received, also of a failed stream. `agent_index` counts in the view that sent it, `tree_index` in the root.
     `queue_seconds` were spent waiting for a slot, `wire_seconds` from then to the end of the body; for a stream
-    `first_token_seconds` of those went by before the first text. `attempts` counts times it was sent (0 = never),
-    `connection` says whether the last of them took a connection that had served before. `prompt_index` is the place
-    of the prompt among those of a call with many.
+    `first_token_seconds` of those went by before the first text. `attempts` counts times it was sent, or tried to be
+    (0 = never), `connection` says whether the last of them took a connection that had served before. `prompt_index` is
+    the place of the prompt among those of a call with many.
     """
 
     success: bool

@@ -183,10 +183,6 @@ class Sockets:
         while self._idle:
             self.end(next(iter(self._idle)))
 
-    def forsake(self) -> list[Endable]:
-        """The idle sockets, because the loop is closed and cannot end them."""
-        return list(self._idle)
-
     async def emptied(self) -> None:
         """Return when no socket is open. Cancelling it changes nothing; concurrent calls are allowed."""
         while self._open:

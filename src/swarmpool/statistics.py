@@ -29,7 +29,9 @@ class Tally(dict[FailureKind, int]):
 
 @dataclass(frozen=True, slots=True)
 class RequestStatistics:
-    """Requests that got a slot, by how they ended; `failures` counts the failed ones by `FailureKind`.
+    """Requests of the pool's callers, by how they ended; `failures` counts the failed ones by `FailureKind`.
+
+    The pool's own questions (`GET /v1/models`) take slots and are not counted here, nor is what never got a slot.
 
     `abandoned_streams` were left by their reader before the end; they are among the failed. `cancelled` requests have
     no result: their caller was cancelled.

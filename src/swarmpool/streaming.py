@@ -153,9 +153,11 @@ class Stream(AsyncIterator[StreamChunk]):
 
     def __del__(self) -> None:
         exchange, loop = self._exchange, self._loop
-        if exchange is None or exchange.over or loop is None or loop.is_closed():
+        if exchange is None or exchange.over or loop is None:
             return
-        if threading.get_ident() == self._thread:
+        if loop.is_closed():
+            exchange.bury()
+        elif threading.get_ident() == self._thread:
             self._give_up()
         else:  # the garbage collector runs in whatever thread it likes
             loop.call_soon_threadsafe(self._give_up)

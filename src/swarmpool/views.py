@@ -10,10 +10,10 @@ import operator
 import random
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from swarmpool.errors import BadIndex, EmptyPool
-from swarmpool.options import count, seconds
+from swarmpool.options import seconds
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -128,19 +128,19 @@ class View:
         return self._view(agent for agent in self._agents if agent.endpoint.tags.get(key) == value)
 
     def sample(self, n: int, seed: int | None = None) -> Self:
-        """`n` agents of this view, or all if it has fewer, chosen by chance: the same for the same `seed`."""
-        count("n", n, at_least=0)
+        """`n` agents of this view, clamped to its size, chosen by chance: the same for the same `seed`."""
         chance = random.Random(seed)
-        return self._view(chance.sample(self._agents, min(n, self.size)))
+        return self._view(chance.sample(self._agents, max(0, min(_whole("n", n), self.size))))
 
     def select(self, indices: Iterable[int]) -> Self:
         """The agents at `indices` of this view, in that order. Raises `BadIndex`."""
         self._tree.check_open()
-        return self._view([self._agents[self._checked(index)] for index in indices])
+        places = [self._checked(index, f"indices[{place}]") for place, index in enumerate(indices)]
+        return self._view(self._agents[index] for index in places)
 
     def slice(self, start: int, stop: int) -> Self:
         """The agents from `start` up to but not including `stop`, clamped to this view."""
-        start, stop = operator.index(start), operator.index(stop)
+        start, stop = _whole("start", start), _whole("stop", stop)
         return self._view(self._agents[max(start, 0) : max(stop, 0)])
 
     # ---------------------------------------------------------------------------------------------- the inside
@@ -152,8 +152,8 @@ class View:
         view._root = self if self._root is None else self._root
         return view
 
-    def _checked(self, index: int) -> int:
-        index = operator.index(index)
+    def _checked(self, index: int, name: str = "agent_index") -> int:
+        index = _whole(name, index)
         if not 0 <= index < self.size:
             raise BadIndex(f"index {index} is not one of this view's {self.size} agents (0 to {self.size - 1})")
         return index
@@ -163,3 +163,14 @@ class View:
         if not self._agents:
             raise EmptyPool("this view has no agents")
         return self._agents[self._checked(agent_index)]
+
+
+def _whole(name: str, value: Any) -> int:
+    if type(value) is int:  # the way of nearly every call
+        return value
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None

@@ -292,6 +292,8 @@ def _conversation(prompt: str | None, messages: Messages | None) -> tuple[list[M
 def _with_key(headers: Mapping[str, str] | None, api_key: str | None) -> Mapping[str, str]:
     if api_key is None or not isinstance(headers, Mapping | None):
         return headers or {}
+    if any(str(name).lower() == "authorization" for name in headers or ()):
+        raise ValueError("api_key and headers['Authorization'] must not both be given: both are one header")
     key = text("api_key", api_key)
     if not key or not key.isprintable() or not key.isascii():
         raise ValueError("api_key must be printable ASCII text")  # not shown: it is a secret

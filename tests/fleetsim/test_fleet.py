@@ -192,7 +192,7 @@ async def test_a_renewed_fleet_is_as_it_was_when_it_was_entered() -> None:
         assert [
             (endpoint.port, server.ending) for endpoint, server in zip(fleet.endpoints, fleet, strict=True)
         ] == before
-        assert (fleet[0].keepalive_timeout, fleet[1].holds) == (5.0, [])
+        assert ([server.keepalive_timeout for server in fleet], fleet[1].holds) == ([5.0] * len(fleet), [])
         assert (fleet.ledger.opened, fleet.ledger.journal(), fleet[1].ledger.requests) == (0, (), 0)
         async with Peer(fleet[1].port) as next_user:
             await next_user.send(get("/health"))

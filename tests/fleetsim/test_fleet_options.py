@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import stat
 from pathlib import Path
@@ -12,6 +13,8 @@ from fleetsim import Fleet, FleetEndpoint
 from fleetsim.fleet_options import spread_tags, write_hostfile
 
 ENDPOINTS = [FleetEndpoint("127.0.0.1", 8000, {"zone": "a"}), FleetEndpoint("::1", 8001)]
+KEEPALIVE = "keepalive_timeout: expected seconds of at least 0, or None for never, got "
+PROFILE = "profile: expected a Profile or None (Profile.parse takes a mapping), got "
 
 
 @pytest.mark.parametrize(
@@ -22,8 +25,29 @@ ENDPOINTS = [FleetEndpoint("127.0.0.1", 8000, {"zone": "a"}), FleetEndpoint("::1
         ({"size": "8"}, "size: expected a whole number of at least 1, got '8'"),
         ({"base_port": 0}, "base_port: expected None or 1 to 65534 for 2 servers, got 0"),
         ({"base_port": 65535}, "base_port: expected None or 1 to 65534 for 2 servers, got 65535"),
-        ({"keepalive_timeout": -1}, "keepalive_timeout: expected seconds of at least 0, or None for never, got -1"),
-        ({"keepalive_timeout": "5s"}, "keepalive_timeout: expected seconds of at least 0, or None for never, got '5s'"),
+        ({"keepalive_timeout": -1}, KEEPALIVE + "-1"),
+        ({"keepalive_timeout": "5s"}, KEEPALIVE + "'5s'"),
+        (
+            {"keepalive_timeout": math.inf},
+            "keepalive_timeout: expected seconds of at least 0, or None for never, got inf",
+        ),
+        (
+            {"keepalive_timeout": math.nan},
+            "keepalive_timeout: expected seconds of at least 0, or None for never, got nan",
+        ),
+        ({"profile": "x"}, PROFILE + "'x'"),
+        (
+            {"profile": {"seed": 1}},
+            PROFILE + "{'seed': 1}",
+        ),
+        ({"answer": "hello"}, "answer: expected a function of the server's index, or None, got 'hello'"),
+        ({"seed": "x"}, "seed: expected a whole number, or None for the profile's, got 'x'"),
+        ({"seed": True}, "seed: expected a whole number, or None for the profile's, got True"),
+        ({"journal_lines": "x"}, "journal_lines: expected a whole number of at least 0, got 'x'"),
+        ({"journal_lines": -1}, "journal_lines: expected a whole number of at least 0, got -1"),
+        ({"host": 5}, "host: expected an address or a name as text, got 5"),
+        ({"tags": 5}, "tags: expected a mapping, one for each server, or a function of the index, got 5"),
+        ({"tags": "ab"}, "tags: expected a mapping, one for each server, or a function of the index, got 'ab'"),
         ({"tags": [{}]}, "tags: expected one mapping for each of 2 servers, got 1"),
         ({"tags": {"a=b": "c"}}, "tags: server 0: expected a key without '=', got 'a=b'"),
         ({"tags": {"": "c"}}, "tags: server 0: expected a key without '=', got ''"),

@@ -31,6 +31,29 @@ def test_neither_the_wire_nor_the_ledger_knows_the_pool() -> None:
     assert printed_by(script) == "False"
 
 
+def test_without_the_extra_a_name_says_what_to_install() -> None:
+    said = printed_by(WITHOUT.format(missing="msgspec"))
+    assert said == "fleetsim needs msgspec: pip install 'swarmpool[fleet]'; msgspec; ModuleNotFoundError"
+
+
+def test_without_anything_else_the_error_is_pythons_own() -> None:
+    said = printed_by(WITHOUT.format(missing="aiohttp"))
+    assert "aiohttp" in said
+    assert "swarmpool[fleet]" not in said
+    assert said.endswith("; NoneType")
+
+
+WITHOUT = """
+import sys
+sys.modules[{missing!r}] = None
+import fleetsim
+try:
+    fleetsim.Fleet
+except ModuleNotFoundError as error:
+    print(error, error.name, type(error.__cause__).__name__, sep="; ")
+"""
+
+
 def printed_by(script: str) -> str:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from fleetsim.proofs.claims import CLAIMS
@@ -16,13 +17,13 @@ def run(*arguments: str) -> Result:
 def test_claims_that_hold_exit_with_0_and_a_summary() -> None:
     result = run("--client", "aiohttp", "--only", "one-connection")
     assert result.exit_code == 0, result.output
-    assert "aiohttp: 1 of 1 claims hold in" in result.output
+    assert "aiohttp: 1 of 1 claim holds in" in result.output
 
 
 def test_swarmpool_is_the_client_unless_another_is_named() -> None:
     result = run("--only", "one-connection")
     assert result.exit_code == 0, result.output
-    assert "swarmpool: 1 of 1 claims hold in" in result.output
+    assert "swarmpool: 1 of 1 claim holds in" in result.output
 
 
 def test_a_claim_that_fails_exits_with_1_and_its_reason() -> None:
@@ -44,14 +45,30 @@ def test_clients_are_proved_one_after_the_other_and_reported_together(tmp_path: 
 def test_the_list_names_every_claim_and_client_and_runs_none() -> None:
     result = run("--list")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.output.splitlines()] == [*[claim.name for claim in CLAIMS], "clients:"]
-    assert "aiohttp" in result.output.splitlines()[-1]
+    *claims, clients = result.output.splitlines()
+    assert [line.split()[:2] for line in claims] == [[str(n), claim.name] for n, claim in enumerate(CLAIMS, 1)]
+    assert clients.startswith("clients: ")
+    assert "aiohttp" in clients
+
+
+def test_a_claim_may_be_named_by_its_number_in_the_list(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    assert run("--client", "aiohttp", "--only", "2,one-connection", "--json", str(report)).exit_code == 0
+    claims = json.loads(report.read_text())["runs"][0]["claims"]
+    assert [claim["name"] for claim in claims] == ["one-connection", "exactly-n"]
+
+
+@pytest.mark.parametrize("number", ["0", "16", "-1", "01"])
+def test_a_number_that_no_claim_has_is_one_line_and_2(number: str) -> None:
+    result = run("--only", number)
+    assert result.exit_code == 2
+    assert f"no claim '{number}': expected 1 to 15 or one of one-connection, " in result.output
 
 
 def test_an_unknown_claim_is_one_line_and_2() -> None:
     result = run("--only", "one-conection")
     assert result.exit_code == 2
-    assert "no claim 'one-conection': expected one of one-connection, exactly-n" in result.output
+    assert "no claim 'one-conection': expected 1 to 15 or one of one-connection, exactly-n" in result.output
 
 
 def test_an_unknown_client_is_one_line_and_2() -> None:

@@ -44,7 +44,7 @@ def test_only_a_failing_claim_fails_a_run() -> None:
 
 def test_the_summary_counts_verdicts_and_names_the_seed() -> None:
     versions = f"(aiohttp {version('aiohttp')}, seed 7)"
-    assert summary(Run("mine", [HOLDS]), 7) == f"mine: 1 of 1 claims hold in 0.2 s {versions}"
+    assert summary(Run("mine", [HOLDS]), 7) == f"mine: 1 of 1 claim holds in 0.2 s {versions}"
     assert (
         summary(Run("mine", [HOLDS, FAILS, ABSENT]), 7)
         == f"mine: 1 of 3 claims hold, 1 fail, 1 n/a in 1.8 s {versions}"

@@ -28,7 +28,7 @@ def shown(*, terminal: bool) -> str:
 
 def test_without_a_terminal_there_is_one_plain_line_per_result_and_one_for_its_reason() -> None:
     assert shown(terminal=False).splitlines() == [
-        "client mine, 1 claims",
+        "client mine, 1 claim",
         "[ 1/1] fails two                Two [sic] claims. | client: 1 opened | fleet: 2 opened | 1.5 s",
         "        why: 2 opened, not 1",
     ]
@@ -52,4 +52,4 @@ def test_the_list_has_one_line_per_claim() -> None:
     console = Console(file=io.StringIO(), width=20)
     list_claims(console, [CLAIM])
     assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue() == "two  Two [sic] claims.\n"
+    assert console.file.getvalue() == " 1  two  Two [sic] claims.\n"

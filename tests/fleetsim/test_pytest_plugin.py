@@ -353,7 +353,7 @@ def test_without_the_extra_the_fixtures_skip_and_say_what_to_install(user: pytes
     """
     result = run(user, text, "-rs")
     result.assert_outcomes(passed=1, skipped=2)
-    result.stdout.fnmatch_lines(["SKIPPED *: the fleet fixtures need msgspec: pip install 'swarmpool?fleet?'"])
+    result.stdout.fnmatch_lines(["SKIPPED *: fleetsim needs msgspec: pip install 'swarmpool?fleet?'"])
     result.stdout.no_fnmatch_line("fleet:*")
 
 

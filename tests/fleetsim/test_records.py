@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import pytest
 
 from fleetsim.records import ConnectionLine, ConnectionRecord, RequestLine, RequestRecord
@@ -15,11 +16,12 @@ def test_a_record_is_the_line_as_it_is_now() -> None:
     assert line.record() == ConnectionRecord(7, 2, "127.0.0.1:5", 1.0, 3, 2.0, "client", "rst")
 
 
-def test_a_request_knows_its_connection_and_its_place_on_it() -> None:
-    connection = ConnectionLine(7, 2, "127.0.0.1:5", 1.0)
-    connection.requests = 4
-    line = RequestLine(9, connection, "GET", "/", 1.5)
-    assert line.record() == RequestRecord(9, 2, 7, 4, "GET", "/", 1.5, None, None, None, None)
+def test_the_record_of_a_request_is_its_line_field_by_field() -> None:
+    line = RequestLine(9, 2, 7, 4, "GET", "/", 1.5)
+    before = line.record()
+    line.status, line.ending, line.ended_at, line.outcome = 200, "split", 2.5, "complete"
+    assert before == RequestRecord(9, 2, 7, 4, "GET", "/", 1.5, None, None, None, None)
+    assert dataclasses.asdict(line.record()) == msgspec.structs.asdict(line)
 
 
 def test_a_record_cannot_be_changed() -> None:

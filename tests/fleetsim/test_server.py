@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 from answers import Witness, hello
@@ -219,3 +220,20 @@ def test_a_fault_that_cannot_be_is_refused_and_nothing_is_armed() -> None:
     with pytest.raises(FaultError, match="unknown fault 'sulk'"):
         server.script("ok", "sulk")
     assert server.script("ok").remaining == (None,)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan"), "5s", True])
+def test_a_keepalive_timeout_that_cannot_be_changes_nothing(seconds: Any) -> None:
+    server = FakeVLLMServer(hello, keepalive_timeout=2.0)
+    with pytest.raises(ValueError, match="keepalive_timeout: expected seconds of at least 0, or None for never, got "):
+        server.keepalive_timeout = seconds
+    assert server.keepalive_timeout == 2.0
+    server.keepalive_timeout = None
+    assert server.keepalive_timeout is None
+
+
+def test_a_server_refuses_a_host_or_a_keepalive_timeout_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="host: expected an address or a name as text, got None"):
+        FakeVLLMServer(hello, host=None)  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(ValueError, match="keepalive_timeout: expected seconds of at least 0"):
+        FakeVLLMServer(hello, keepalive_timeout=-1)

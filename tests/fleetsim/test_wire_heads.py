@@ -37,6 +37,11 @@ def test_what_is_off_is_left_out() -> None:
     )
 
 
+def test_a_percent_sign_is_a_percent_sign() -> None:
+    head = heads.head(307, content_type="text/x%b", headers=(("location", "/a%20b"),))
+    assert b"\r\nlocation: /a%20b\r\ncontent-type: text/x%b\r\n" in head
+
+
 def test_a_status_without_a_name_has_an_empty_one() -> None:
     assert heads.head(599, length=0).startswith(b"HTTP/1.1 599 \r\n")
 

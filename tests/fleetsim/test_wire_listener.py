@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
+from contextlib import AsyncExitStack
+from itertools import count
+from typing import Any
 
 import pytest
 from answers import Witness, hello
 from raw_http import Peer, post
 
-from fleetsim import ApiRequest, BindError, FakeVLLMServer, Fleet, Reply, StuckRequestError
+from fleetsim import ApiRequest, BindError, FakeVLLMServer, Fleet, Profile, Reply, StuckRequestError
 from fleetsim.wire import listener
 
 
@@ -92,3 +97,55 @@ async def test_waiting_for_the_last_connection_outlasts_new_requests_on_it() -> 
         witness.let_go.set()
         assert (await peer.to_the_end()).count(b"HTTP/1.1 200 OK") == 1
         await draining
+
+
+async def test_a_burst_of_connects_finds_room_in_the_kernels_queue() -> None:
+    """asyncio is told of a queue of one, the kernel of the profile's 2048."""
+    async with Fleet(1, answer=lambda index: hello) as fleet, AsyncExitStack() as peers:
+        for _ in range(2):  # as it was started, and as it was resumed
+            await fleet[0].pause_accepting()
+            for _ in range(100):
+                await peers.enter_async_context(Peer(fleet[0].port))
+            await fleet[0].resume_accepting()
+            await fleet.ledger.wait_for(opened=100)
+        await fleet.ledger.wait_for(opened=200)
+
+
+async def test_the_kernel_is_told_the_whole_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(socket, "socket", listening_socket(told))
+    async with Fleet(1, answer=lambda index: hello, profile=Profile(backlog=300)) as fleet:
+        await fleet[0].pause_accepting()
+        await fleet[0].resume_accepting()
+    assert told == [1, 300, 1, 300]
+
+
+def listening_socket(told: list[int]) -> type[socket.socket]:
+    class Listening(socket.socket):
+        def listen(self, backlog: int = 128, /) -> None:
+            told.append(backlog)
+            super().listen(backlog)
+
+    return Listening
+
+
+async def test_without_descriptors_one_accept_fails_per_try_and_is_served_when_there_are_some_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """asyncio would log as many tracebacks as its backlog, at each try, and every one would start a try of its own."""
+    monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.01)
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context["message"]))
+    attempts = count(1)
+    accept = socket.socket.accept
+
+    def exhausted(self: socket.socket) -> tuple[socket.socket, Any]:
+        if next(attempts) <= 5:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "accept", exhausted)
+    async with Fleet(1, answer=lambda index: hello) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(post("/"))
+        assert (await peer.response()).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert complaints == 5 * ["socket.accept() out of system resource"]

@@ -310,7 +310,7 @@ BROKEN = (
     _broken("agent-cap", Unbounded, r"cap 3 per agent: 24 were in flight at one"),
     _broken("shared-session", OwnSessions, r"views opened \d+ connections of their own", "views"),
     _broken("view-close", ClosingViews, r"a request failed|raised RuntimeError", "views"),
-    _broken("clean-close", Forgetful, r"sockets were still open when close had returned"),
+    _broken("clean-close", Forgetful, r"sockets? still open when close had returned"),
     _broken("eager-eof", OneShot, r"20 eager answers, left unread, used 20 connections, not 1"),
     _broken("eager-eof", Undrained, r"requests after an unread body got wrong bytes or none"),
     _broken("every-ending", Trusting, r"unary truncated: success with the text ''"),

@@ -27,4 +27,4 @@ def request(on: ConnectionLine | None = None, path: str = "/v1/chat/completions"
     """The next request on a connection, by default the first on one of its own."""
     line = on if on is not None else connection()
     line.requests += 1
-    return RequestLine(1, line, "POST", path, 0.0)
+    return RequestLine(1, line.server, line.connection, line.requests, "POST", path, 0.0)

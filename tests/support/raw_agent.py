@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from swarmpool import AgentEndpoint
 
@@ -59,12 +59,11 @@ class RawConnection(asyncio.Protocol):
         self.lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.wire = transport
+        self.wire = cast(asyncio.Transport, transport)  # uvloop's derive from nothing
         self._agent.connections.append(self)
         self._agent.peak_open = max(self._agent.peak_open, self._agent.open_now)
         if self._agent.deaf:
-            transport.pause_reading()
+            self.wire.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.set()
@@ -145,18 +144,34 @@ class RawAgent:
         return AgentEndpoint(self._hosts[0], self.port, scheme="http" if self._ssl is None else "https")
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._servers = [await loop.create_server(lambda: RawConnection(self), self._hosts[0], 0, ssl=self._ssl)]
-        self.port: int = self._servers[0].sockets[0].getsockname()[1]
-        for host in self._hosts[1:]:
-            self._servers.append(await loop.create_server(lambda: RawConnection(self), host, self.port, ssl=self._ssl))
+        self._servers: list[asyncio.Server] = []
+        while not await self._listen():
+            self._close()
         return self
+
+    async def _listen(self) -> bool:
+        """Listen at every host; False if the port that the first was given is somebody else's at another."""
+        loop = asyncio.get_running_loop()
+        self.port = 0
+        for host in self._hosts:
+            try:
+                server = await loop.create_server(lambda: RawConnection(self), host, self.port, ssl=self._ssl)
+            except OSError:
+                if not self.port:
+                    raise
+                return False
+            self._servers.append(server)
+            self.port = server.sockets[0].getsockname()[1]
+        return True
+
+    def _close(self) -> None:
+        while self._servers:
+            self._servers.pop().close()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for server in self._servers:
-            server.close()
+        self._close()
         for connection in self.connections:
             connection.wire.abort()
         for connection in self.connections:

@@ -36,18 +36,20 @@ asyncio.run(main(int(sys.argv[1])))
 async def test_running_out_of_descriptors_is_a_kind_and_loses_no_slot() -> None:
     """The limit is lowered in a process of its own, for it holds for all of it."""
     waiting: list[RawConnection] = []
+    held = asyncio.Event()
 
     def respond(connection: RawConnection) -> None:
-        if agent.opened == 1:
+        if agent.opened == 1 or held.is_set():
             connection.write(says())
             return
         waiting.append(connection)
-        asyncio.get_running_loop().call_later(0.2, answer_all)
+        if len(waiting) == 1:
+            asyncio.get_running_loop().call_later(0.3, answer_all)
 
     def answer_all() -> None:
+        held.set()
         for connection in waiting:
             connection.write(says())
-        waiting.clear()
 
     async with RawAgent(respond) as agent:
         command = [sys.executable, "-c", OUT_OF_DESCRIPTORS, str(agent.port)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,11 +23,41 @@ def sockets_of(pool: AgentPool) -> SocketStatistics:
     return pool.statistics().connections
 
 
+Neighbour = Callable[[int], AbstractContextManager[object]]
+
+
+def refused(host: str) -> Neighbour:
+    """Makes sure that nobody listens on a port of `host`, by holding it."""
+
+    @contextmanager
+    def neighbour(port: int) -> Iterator[None]:
+        with socket.socket() as held:
+            held.bind((host, port))
+            yield
+
+    return neighbour
+
+
+@asynccontextmanager
+async def agent_at(host: str, *neighbours: Neighbour) -> AsyncIterator[RawAgent]:
+    """An agent at `host`, and these at the same port of other addresses; tried until all have it."""
+    while True:
+        async with AsyncExitStack() as stack:
+            agent = await stack.enter_async_context(RawAgent(hosts=(host,)))
+            try:
+                for neighbour in neighbours:
+                    stack.enter_context(neighbour(agent.port))
+            except OSError:
+                continue
+            yield agent
+            return
+
+
 def test_a_name_with_three_addresses_is_dialled_one_at_a_time() -> None:
     """Happy eyeballs would race them, with sockets nobody has counted."""
 
     async def main(loop: WatchedLoop) -> None:
-        async with RawAgent(hosts=("127.0.0.3",)) as agent:
+        async with agent_at("127.0.0.3", refused("127.0.0.1"), refused("127.0.0.2")) as agent:
             loop.names["agents.example"] = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
             async with AgentPool([("agents.example", agent.port)], connector_limit=1) as pool:
                 assert (await pool.post(0, "hi")).success
@@ -36,12 +69,11 @@ def test_a_name_with_three_addresses_is_dialled_one_at_a_time() -> None:
 
 def test_a_silent_address_gives_way_to_the_next_after_connect_timeout() -> None:
     async def main(loop: WatchedLoop) -> None:
-        async with RawAgent(hosts=("127.0.0.2",)) as agent:
-            with silent_peer("127.0.0.1", agent.port):
-                loop.names["agents.example"] = ("127.0.0.1", "127.0.0.2")
-                async with AgentPool([("agents.example", agent.port)], connect_timeout=0.1) as pool:
-                    assert (await pool.post(0, "hi")).success
-                    assert (loop.witness.attempts, loop.witness.peak_open) == (2, 1)
+        async with agent_at("127.0.0.2", partial(silent_peer, "127.0.0.1")) as agent:
+            loop.names["agents.example"] = ("127.0.0.1", "127.0.0.2")
+            async with AgentPool([("agents.example", agent.port)], connect_timeout=0.1) as pool:
+                assert (await pool.post(0, "hi")).success
+                assert (loop.witness.attempts, loop.witness.peak_open) == (2, 1)
 
     on_watched_loop(main)
 

@@ -331,3 +331,9 @@ def test_a_list_without_a_model_is_refused(data: object, complaint: str) -> None
     with pytest.raises(ShapeError) as caught:
         read_models(body({"data": data}))
     assert str(caught.value) == complaint
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}])
+def test_a_value_that_json_has_no_form_for_is_refused_by_name(value: object) -> None:
+    with pytest.raises((TypeError, ValueError), match="temperature cannot be sent as JSON"):
+        encode({"prompt": "hi", "temperature": value})

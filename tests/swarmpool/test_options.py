@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarmpool import AgentPool, VLLMPool
 from swarmpool.options import PoolOptions, VLLMOptions, count, count_or_none, seconds, seconds_or_none, text
 
 VARIABLES = ["MAX_TOKENS", "MAX_TOKENS_AGGREGATION", "MODEL_MAX_CONTEXT", "TIMEOUT_PER_SEQUENCE"]
@@ -275,3 +276,14 @@ def test_nonsense_in_the_environment_names_the_variable(
 )
 def test_a_bad_vllm_option_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
     assert complaint(lambda: vllm_options(**changes)) == message
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Expect"])
+def test_headers_that_frame_a_body_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"headers must not have {name}"):
+        AgentPool([], headers={name: "1"})
+
+
+def test_a_key_and_an_authorization_header_are_refused_together() -> None:
+    with pytest.raises(ValueError, match="must not both be given"):
+        VLLMPool([], headers={"authorization": "mine"}, api_key="key")

@@ -73,9 +73,21 @@ def test_events_are_given_as_soon_as_their_last_byte_is_here() -> None:
     parser = EventParser()
     assert parser.feed(b"data: one\n") == []
     assert parser.feed(b"\n") == [b"one"]
-    assert parser.feed(b"data: two\r\n\r") == []
-    assert parser.feed(b"\n") == [b"two"]
+    assert parser.feed(b"data: two\r\n") == []
+    assert parser.feed(b"\r") == [b"two"], "a CR ends a line, whether an LF follows or not"
+    assert parser.feed(b"\n") == []
 
 
 def test_what_the_end_cuts_short_is_not_an_event() -> None:
     assert parse(b"data: one\n\ndata: half", b"") == [b"one"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_any_end_of_a_line_will_do_wherever_the_bytes_are_cut(end: bytes) -> None:
+    text = b"\xef\xbb\xbfdata: a" + end + b"data: b" + end + end + b"data: c" + end + end
+    for cut in range(len(text) + 1):
+        parser = EventParser()
+        events = parser.feed(text[:cut]) + parser.feed(b"") + parser.feed(text[cut:])
+        assert events == [b"a\nb", b"c"], cut
+    bytewise = EventParser()
+    assert [event for byte in text for event in bytewise.feed(bytes([byte]))] == [b"a\nb", b"c"]

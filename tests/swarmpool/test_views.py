@@ -44,7 +44,7 @@ def test_slice_and_sample_clamp() -> None:
     assert ports(pool.slice(-3, 99)) == [0, 1, 2, 3, 4, 5]
     assert ports(pool.slice(4, 2)) == ports(pool.slice(99, 100)) == ports(pool.slice(0, -1)) == []
     assert len(pool.sample(99)) == 6
-    assert len(pool.sample(0)) == 0
+    assert len(pool.sample(0)) == len(pool.sample(-1)) == 0
 
 
 def test_a_sample_is_the_same_for_the_same_seed_and_has_nobody_twice() -> None:
@@ -54,7 +54,7 @@ def test_a_sample_is_the_same_for_the_same_seed_and_has_nobody_twice() -> None:
     assert all(len(set(ports(pool.sample(4)))) == 4 for _ in range(20))
 
 
-@pytest.mark.parametrize("n", [-1, 1.5, True, None])
+@pytest.mark.parametrize("n", [1.5, True, None, "2"])
 def test_a_sample_of_an_odd_size_is_refused_by_name(n: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="n must be"):
         AgentPool(AGENTS).sample(n)
@@ -200,3 +200,14 @@ def test_properties_of_a_view_are_the_trees() -> None:
     view = AgentPool(AGENTS, timeout=7).slice(0, 1)
     assert view.timeout == 7
     assert AgentPool(AGENTS, timeout=None).timeout is None
+
+
+def test_an_index_of_the_wrong_type_is_refused_by_name() -> None:
+    pool = AgentPool(AGENTS)
+    odd: Any = "1"
+    with pytest.raises(TypeError, match=r"indices\[1\] must be a whole number, not '1'"):
+        pool.select([0, odd])
+    with pytest.raises(TypeError, match="stop must be a whole number"):
+        pool.slice(0, odd)
+    with pytest.raises(TypeError, match="agent_index must be a whole number"):
+        _ = pool.stream(odd, "hi")

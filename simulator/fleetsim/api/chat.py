@@ -21,6 +21,7 @@ from fleetsim.tokenizer import IM_END, IM_START
 
 __all__ = ["Message", "create_chat_completion", "render"]
 
+_ASSISTANT = f"{IM_START}assistant\n"
 _CHOICE = (
     b'{"index":%d,"message":{"role":"assistant","content":"%b","refusal":null,"annotations":null,"audio":null,'
     b'"function_call":null,"reasoning":null},"logprobs":null,"finish_reason":%b,"stop_reason":%b,"token_ids":null,'
@@ -93,18 +94,20 @@ async def create_chat_completion(server: Server, request: ApiRequest) -> Reply:
 
 def render(messages: list[Message], served: Served, *, add_generation_prompt: bool = True) -> str:
     """Return the prompt that the model sees. Raises RefusalError for content that is not text."""
-    turns = [f"{IM_START}{message.role}\n{_content(message, served)}{IM_END}\n" for message in messages]
+    turns = []
+    for message in messages:
+        content = message.content
+        text = content if isinstance(content, str) else _joined(content or [], served)
+        turns.append(f"{IM_START}{message.role}\n{text}{IM_END}\n")
     if add_generation_prompt:
-        turns.append(f"{IM_START}assistant\n")
+        turns.append(_ASSISTANT)
     return "".join(turns)
 
 
-def _content(message: Message, served: Served) -> str:
-    if isinstance(message.content, list):
-        if any(part.type != "text" for part in message.content):
-            raise bad_parameter(f"{served.profile.model} is not a multimodal model")
-        return "\n".join(part.text for part in message.content)
-    return message.content or ""
+def _joined(content: list[Part], served: Served) -> str:
+    if any(part.type != "text" for part in content):
+        raise bad_parameter(f"{served.profile.model} is not a multimodal model")
+    return "\n".join(part.text for part in content)
 
 
 def _check_simulated(asked: ChatRequest) -> None:

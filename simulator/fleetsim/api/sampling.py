@@ -72,12 +72,13 @@ def check_sampling(asked: Sampling, limit: int) -> None:
     _check_simulated(asked)
     _check_counts(asked, limit)
     _check_penalties(asked)
-    _check_temperature(asked.temperature)
+    if asked.temperature is not None:
+        _check_temperature(asked.temperature)
     if asked.top_p is not None and not 0.0 < asked.top_p <= 1.0:
         raise bad_parameter(f"top_p must be in (0, 1], got {asked.top_p}.", param="top_p", value=asked.top_p)
     if asked.temperature is not None and asked.temperature < _GREEDY and asked.sequences() > 1:
         raise bad_parameter(f"n must be 1 when using greedy sampling, got {asked.n}.")
-    if "" in asked.stop_strings():
+    if asked.stop and "" in asked.stop_strings():
         raise bad_parameter("stop cannot contain an empty string.")
 
 
@@ -89,10 +90,14 @@ def check_stream_options(asked: Sampling) -> None:
 
 
 def _check_simulated(asked: Sampling) -> None:
-    for name in ("logprobs", "prompt_logprobs", "return_token_ids", "use_beam_search"):
-        value = getattr(asked, name)
-        if value is not None and value is not False:
-            raise not_simulated(name)
+    if asked.logprobs is not None and asked.logprobs is not False:
+        raise not_simulated("logprobs")
+    if asked.prompt_logprobs is not None:
+        raise not_simulated("prompt_logprobs")
+    if asked.return_token_ids:
+        raise not_simulated("return_token_ids")
+    if asked.use_beam_search:
+        raise not_simulated("use_beam_search")
 
 
 def _check_counts(asked: Sampling, limit: int) -> None:
@@ -113,17 +118,22 @@ def _check_counts(asked: Sampling, limit: int) -> None:
 
 
 def _check_penalties(asked: Sampling) -> None:
-    for name in ("presence_penalty", "frequency_penalty"):
-        value = getattr(asked, name)
-        if value is not None and not -2.0 <= value <= 2.0:
-            raise bad_parameter(f"{name} must be in [-2, 2], got {value}.")
+    if asked.presence_penalty is not None:
+        _check_penalty("presence_penalty", asked.presence_penalty)
+    if asked.frequency_penalty is not None:
+        _check_penalty("frequency_penalty", asked.frequency_penalty)
     repetition = asked.repetition_penalty
     if repetition is not None and not repetition > 0.0:
         raise bad_parameter(f"repetition_penalty must be greater than zero, got {repetition}.")
 
 
-def _check_temperature(temperature: float | None) -> None:
-    if temperature is None or 0.0 <= temperature <= 2.0:
+def _check_penalty(name: str, value: float) -> None:
+    if not -2.0 <= value <= 2.0:
+        raise bad_parameter(f"{name} must be in [-2, 2], got {value}.")
+
+
+def _check_temperature(temperature: float) -> None:
+    if 0.0 <= temperature <= 2.0:
         return
     if not math.isfinite(temperature):
         rule = "a finite number"

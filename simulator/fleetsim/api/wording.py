@@ -19,41 +19,39 @@ __all__ = ["Wording", "echo_only", "word"]
 _STOP, _LENGTH = b'"stop"', b'"length"'
 
 
-class Wording:
+class Wording(msgspec.Struct):
     """The text of one sequence, whole and in pieces, as insides of JSON strings; and how it ended, as JSON.
 
-    `count` is its length in tokens, which is also the number of pieces.
+    `count` is its length in tokens, which is also the number of pieces. It says `prefix`, then `passage`, or where
+    that was cut up otherwise, `pieces`.
     """
 
-    __slots__ = ("_passage", "_pieces", "_prefix", "count", "finish_reason", "stop_reason")
-
-    def __init__(self, passage: Passage, *, finish_reason: bytes, prefix: bytes = b"") -> None:
-        self._passage = passage
-        self._pieces: list[bytes] | None = None
-        self._prefix = prefix
-        self.count = passage.count
-        self.finish_reason = finish_reason
-        self.stop_reason = b"null"
+    passage: Passage
+    count: int
+    finish_reason: bytes
+    stop_reason: bytes = b"null"
+    prefix: bytes = b""
+    pieces: list[bytes] | None = None
 
     def json(self) -> bytes:
         """The whole text."""
-        text = self._passage.json() if self._pieces is None else b"".join(self._pieces)
-        return self._prefix + text
+        text = self.passage.json() if self.pieces is None else b"".join(self.pieces)
+        return self.prefix + text
 
     def pieces_json(self) -> list[bytes]:
         """What each token adds to the text."""
-        pieces = self._passage.pieces_json() if self._pieces is None else self._pieces
-        return [self._prefix + b"".join(pieces[:1]), *pieces[1:]] if self._prefix else pieces
+        pieces = self.passage.pieces_json() if self.pieces is None else self.pieces
+        return [self.prefix + b"".join(pieces[:1]), *pieces[1:]] if self.prefix else pieces
 
     def stop_at(self, pieces: list[str], reason: str) -> None:
         """End early: `pieces` is what is said, `reason` the stop string."""
-        self._pieces = [_inside(piece) for piece in pieces]
+        self.pieces = [_inside(piece) for piece in pieces]
         self.count = len(pieces)
         self.finish_reason, self.stop_reason = _STOP, msgspec.json.encode(reason)
 
     def hold_back(self, pieces: list[str]) -> None:
         """Say the same, in other pieces."""
-        self._pieces = [_inside(piece) for piece in pieces]
+        self.pieces = [_inside(piece) for piece in pieces]
 
 
 def word(server: Server, asked: Sampling, prompt: str, sequence: int, limit: int, *, echo: bool = False) -> Wording:
@@ -61,9 +59,11 @@ def word(server: Server, asked: Sampling, prompt: str, sequence: int, limit: int
     served = server.served
     natural = max(served.profile.output_tokens, asked.min_tokens)
     by_itself = natural <= limit and not asked.ignore_eos
-    passage = served.corpus.choose(_key(server, asked, prompt, sequence), natural if by_itself else limit)
-    prefix = _inside(prompt) if echo else b""
-    wording = Wording(passage, finish_reason=_STOP if by_itself else _LENGTH, prefix=prefix)
+    count, finish_reason = (natural, _STOP) if by_itself else (limit, _LENGTH)
+    passage = served.corpus.choose(_key(server, asked, prompt, sequence), count)
+    wording = Wording(passage, count, finish_reason)
+    if echo:
+        wording.prefix = _inside(prompt)
     if asked.stop:
         _apply_stop_strings(wording, passage.pieces(), asked)
     return wording
@@ -71,10 +71,8 @@ def word(server: Server, asked: Sampling, prompt: str, sequence: int, limit: int
 
 def echo_only(server: Server, prompt: str) -> Wording:
     """Return the answer to a client that wants its prompt back and nothing else."""
-    wording = Wording(server.served.corpus.choose(b"", 0), finish_reason=_LENGTH, prefix=_inside(prompt))
     # vLLM generates a token for it all the same, and counts it.
-    wording.count = 1
-    return wording
+    return Wording(server.served.corpus.choose(b"", 0), 1, _LENGTH, prefix=_inside(prompt))
 
 
 def _key(server: Server, asked: Sampling, prompt: str, sequence: int) -> bytes:

@@ -3,19 +3,21 @@
 A scenario drives a client against a fleet and writes down in its `Evidence` what both sides counted and every promise
 that did not hold. Verdicts rest on order and counts. Where something has to happen first, `Stage.until` waits for it
 with a deadline far beyond any honest need; where something must *not* happen, `settled` gives it a moment in which it
-would.
+would. After the first deadline that has passed in vain the others are short: a client that is merely slow has had all
+its time by then, and one that is stuck would use up any amount.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from fleetsim.fleet import Fleet
+from fleetsim.ledger import Ledger
 from fleetsim.proofs.client import Client, Endpoint, Options, Outcome, Pool
 from fleetsim.proofs.complaints import Complaints
 from fleetsim.proofs.witness import SocketWitness, WatchedLoop
@@ -27,14 +29,19 @@ __all__ = [
     "Stage",
     "check_all_ok",
     "check_slots",
+    "counted",
     "endpoints_of",
     "failures",
     "figure",
+    "joined",
     "settled",
+    "totals",
 ]
 
 PATIENCE = 10.0  # seconds for something that takes milliseconds
+IMPATIENCE = 1.0  # seconds for the same, once a deadline has passed in vain
 POLL = 0.004
+NO_FIGURE = "-"
 SETTLE_POLLS = 12
 
 
@@ -42,8 +49,8 @@ SETTLE_POLLS = 12
 class Evidence:
     """What a scenario found: the figure of either side, and the promises that did not hold."""
 
-    client: str = "-"
-    fleet: str = "-"
+    client: str = NO_FIGURE
+    fleet: str = NO_FIGURE
     problems: list[str] = field(default_factory=list)
 
     def check(self, held: bool, otherwise: str) -> bool:
@@ -57,7 +64,7 @@ class Evidence:
 class Stage:
     """One scenario's surroundings: the client under test, chance, witnesses, and the tasks it has started.
 
-    `patience` is how many seconds are given to what should take milliseconds.
+    `patience` is how many seconds are given to what should take milliseconds; it ends with the first deadline missed.
     """
 
     client: Client
@@ -108,9 +115,23 @@ class Stage:
         give_up = self.loop.time() + self.patience
         while not condition():
             if self.loop.time() > give_up:
+                self.lose_patience()
                 return False
             await asyncio.sleep(POLL)
         return True
+
+    async def ended(self, tasks: Collection[asyncio.Task[Any]]) -> bool:
+        """Wait for all `tasks`; False if not all of them have ended within `patience` seconds."""
+        if not tasks:
+            return True
+        _, pending = await asyncio.wait(tasks, timeout=self.patience)
+        if pending:
+            self.lose_patience()
+        return not pending
+
+    def lose_patience(self) -> None:
+        """A deadline has passed in vain: give little time to whatever is waited for from now on."""
+        self.patience = min(self.patience, IMPATIENCE)
 
     async def dismiss(self) -> None:
         """Cancel and await every task still running."""
@@ -121,8 +142,7 @@ class Stage:
 
     async def finish(self, tasks: Sequence[asyncio.Task[Outcome]]) -> list[Outcome | None]:
         """Outcomes of `tasks` in order; None where a task was cancelled, raised, or did not end."""
-        if tasks:
-            await asyncio.wait(tasks, timeout=self.patience)
+        await self.ended(tasks)
         return [task.result() if ended_well(task) else None for task in tasks]
 
 
@@ -164,7 +184,26 @@ def check_all_ok(evidence: Evidence, outcomes: Sequence[Outcome | None], whose: 
 
 def figure(**counts: int | None) -> str:
     """Counts in words: `3 opened, 57 reused`; a count that is not kept is left out."""
-    return ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items() if value is not None) or "-"
+    return joined(*[f"{value} {name.replace('_', ' ')}" for name, value in counts.items() if value is not None])
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: `1 socket`, `2 sockets`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def joined(*figures: str) -> str:
+    """Figures one after the other, without those that say nothing."""
+    return ", ".join(each for each in figures if each != NO_FIGURE) or NO_FIGURE
+
+
+def totals(*ledgers: Ledger) -> str:
+    """What several fleets of one scenario have seen in all: requests, connections, and requests in flight now."""
+    return figure(
+        requests=sum(ledger.requests for ledger in ledgers),
+        opened=sum(ledger.opened for ledger in ledgers),
+        in_flight=sum(ledger.in_flight for ledger in ledgers),
+    )
 
 
 async def check_slots(stage: Stage, fleet: Fleet, pool: Pool, slots: int, *, after: str) -> None:

@@ -20,7 +20,7 @@ __all__ = ["prove"]
 
 @click.command(epilog="Exit status: 0 all claims hold, 1 a claim fails, 2 bad input.")
 @click.option("--client", "names", multiple=True, metavar="NAME", help="Client to prove (repeatable) [swarmpool].")
-@click.option("--only", multiple=True, metavar="CLAIM", help="Run this claim only (repeatable, or comma separated).")
+@click.option("--only", multiple=True, metavar="CLAIM", help="Run this claim only: its name or number; repeatable.")
 @click.option("--list", "listing", is_flag=True, help="List the claims and the clients, and stop.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of texts, choices and delays.")
 @click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there too.")
@@ -60,13 +60,20 @@ def prove_client(console: Console, client: Client, claims: Sequence[Claim], seed
 
 
 def chosen_claims(only: Sequence[str]) -> Sequence[Claim]:
-    """The claims named by `--only`, in their own order; all if none is named."""
-    wanted = [name for part in only for name in part.split(",") if name]
-    by_name = {claim.name: claim for claim in CLAIMS}
-    for name in wanted:
-        if name not in by_name:
-            raise click.BadParameter(f"no claim {name!r}: expected one of {', '.join(by_name)}", param_hint="--only")
+    """The claims that `--only` has by name or number, in their own order; all if there is none."""
+    wanted = {claim_name(word) for part in only for word in part.split(",") if word}
     return [claim for claim in CLAIMS if claim.name in wanted or not wanted]
+
+
+def claim_name(word: str) -> str:
+    """The name of the claim that `word` names, or numbers as `--list` does."""
+    names = [claim.name for claim in CLAIMS]
+    numbered = {str(number): name for number, name in enumerate(names, 1)}
+    if word in names or word in numbered:
+        return numbered.get(word, word)
+    raise click.BadParameter(
+        f"no claim {word!r}: expected 1 to {len(names)} or one of {', '.join(names)}", param_hint="--only"
+    )
 
 
 def chosen_clients(names: Sequence[str]) -> list[Client]:

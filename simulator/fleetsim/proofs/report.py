@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from fleetsim.proofs.claim import counted
 from fleetsim.proofs.runner import Result
 
 __all__ = ["Run", "as_json", "failed", "summary"]
@@ -42,6 +43,6 @@ def summary(run: Run, seed: int) -> str:
     """One line: how many claims hold, fail, do not apply, in how many seconds, and with what it can be repeated."""
     count = {verdict: sum(r.verdict == verdict for r in run.claims) for verdict in ("holds", "fails", "n/a")}
     seconds = sum(result.seconds for result in run.claims)
-    parts = [f"{count['holds']} of {len(run.claims)} claims hold"]
+    parts = [f"{count['holds']} of {counted(len(run.claims), 'claim')} {'holds' if len(run.claims) == 1 else 'hold'}"]
     parts += [f"{number} {word}" for word, number in (("fail", count["fails"]), ("n/a", count["n/a"])) if number]
     return f"{run.client}: {', '.join(parts)} in {seconds:.1f} s (aiohttp {version('aiohttp')}, seed {seed})"

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from fleetsim.proofs.claim import Claim
+from fleetsim.proofs.claim import Claim, counted
 from fleetsim.proofs.runner import Result
 
 __all__ = ["Progress", "list_claims", "progress"]
@@ -34,7 +35,7 @@ class PlainProgress:
         self._console = console
         self._total = total
         self._done = 0
-        self._print(f"client {client}, {total} claims")
+        self._print(f"client {client}, {counted(total, 'claim')}")
 
     def started(self, claim: Claim) -> None:
         """Nothing to say yet."""
@@ -76,7 +77,7 @@ class LiveProgress:
 
 def result_table(client: str, results: Sequence[Result]) -> Table:
     """Claim, verdict, client's figure, fleet's figure, seconds; the reason of a failure under its claim."""
-    table = Table(title=f"client: {client}", title_justify="left", expand=True, show_lines=False)
+    table = Table(title=f"client: {client}", title_justify="left", expand=True, box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("claim", ratio=5)
     table.add_column("verdict", no_wrap=True)
     table.add_column("client's figure", ratio=3)
@@ -106,7 +107,7 @@ def progress(console: Console, client: str, total: int) -> Iterator[Progress]:
 
 
 def list_claims(console: Console, claims: Sequence[Claim]) -> None:
-    """Print the claims, one per line: name and sentence."""
+    """Print the claims, one per line: number, name and sentence."""
     width = max(len(claim.name) for claim in claims)
-    for claim in claims:
-        console.print(Text(f"{claim.name:{width}}  {claim.sentence}"), soft_wrap=True)
+    for number, claim in enumerate(claims, 1):
+        console.print(Text(f"{number:2}  {claim.name:{width}}  {claim.sentence}"), soft_wrap=True)

@@ -120,6 +120,10 @@ class Eager(Ending):
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
+        if isinstance(reply, Unary):
+            head = out.head(reply)
+            out.write(head if out.bodyless else head + reply.body)
+            return
         async with aclosing(out.pieces(reply)) as pieces:
             body = [piece async for piece in pieces]
         out.write(b"".join([out.head(reply), *body]))

@@ -40,14 +40,11 @@ def head(
     chunked: bool = False,
 ) -> bytes:
     """Return a whole head, its empty line included. `length=None` announces none; `extra` is whole header lines."""
-    return b"%bdate: %b\r\nserver: uvicorn\r\n%b%b%b%b%b\r\n" % (
-        _status_line(status),
+    return _template(status, content_type, vary, close, chunked) % (
         _date(int(time.time())),
-        b"" if not headers else _lines(headers),
+        _lines(headers) if headers else b"",
         b"" if length is None else b"content-length: %d\r\n" % length,
-        _described(content_type, vary),
         extra,
-        _framing(close, chunked),
     )
 
 
@@ -69,24 +66,23 @@ def _date(second: int) -> bytes:
 
 
 @lru_cache(maxsize=600)
+def _template(status: int, content_type: str | None, vary: bool, close: bool, chunked: bool) -> bytes:
+    """A head with places for the date, the application's own lines, the length's line and extra lines."""
+    return b"%bdate: %%b\r\nserver: uvicorn\r\n%%b%%b%b%b%%b%b%b\r\n" % (
+        _status_line(status),
+        _lines((("content-type", content_type),)).replace(b"%", b"%%") if content_type else b"",
+        b"vary: Origin\r\n" if vary else b"",
+        b"connection: close\r\n" if close else b"",
+        b"transfer-encoding: chunked\r\n" if chunked else b"",
+    )
+
+
 def _status_line(status: int) -> bytes:
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = ""
     return f"HTTP/1.1 {status} {phrase}\r\n".encode()
-
-
-@lru_cache(maxsize=64)
-def _described(content_type: str | None, vary: bool) -> bytes:
-    return _lines(
-        (*((("content-type", content_type),) if content_type else ()), *((("vary", "Origin"),) if vary else ()))
-    )
-
-
-@lru_cache(maxsize=4)
-def _framing(close: bool, chunked: bool) -> bytes:
-    return (b"connection: close\r\n" if close else b"") + (b"transfer-encoding: chunked\r\n" if chunked else b"")
 
 
 def _lines(headers: Headers) -> bytes:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, NoReturn, cast
 
 from aiohttp import web
@@ -21,6 +22,10 @@ __all__ = ["Listener"]
 
 # How long cancelled requests may take to stop when a listener closes, in seconds.
 CLOSE_GRACE = 5.0
+
+# What asyncio takes for the backlog is how often it calls accept() at each event of the listening socket. Out of
+# descriptors it logs every one of these calls and plans a new try for each, and each try does the same again.
+_ACCEPTS_PER_EVENT = 1
 
 
 class Listener(web.Server):
@@ -66,9 +71,9 @@ class Listener(web.Server):
         """
         self._backlog = backlog
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        create = self._running_loop.create_server
+        create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
         try:
-            bound = await self._accept(create(self, host, port, family=family, backlog=backlog, start_serving=False))
+            bound = await self._accept(create(self, host, port, family=family))
         except OSError as error:
             raise BindError(host, port, _reason(error)) from error
         self._address = (host, bound)
@@ -78,6 +83,8 @@ class Listener(web.Server):
         # In two steps: cancelled in between, `create_server` alone would leave a socket listening that nobody has.
         self._accepting = server = await creation
         await server.start_serving()
+        for each in server.sockets:
+            _listen(each.fileno(), self._backlog)
         return int(server.sockets[0].getsockname()[1])
 
     def pause_accepting(self) -> None:
@@ -92,8 +99,8 @@ class Listener(web.Server):
         """Accept again, what waits in the kernel's queue first."""
         if self._paused is not None:
             paused, self._paused = self._paused, None
-            create = self._running_loop.create_server
-            await self._accept(create(self, sock=paused, backlog=self._backlog, start_serving=False))
+            create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
+            await self._accept(create(self, sock=paused))
 
     def refuse(self) -> None:
         """Give the port up until `listen_again` has been called as often. Connections live on; new ones are refused."""
@@ -158,6 +165,15 @@ class Listener(web.Server):
             raise StuckRequestError(
                 f"server {self.server}: {len(self._alive)} requests still run {CLOSE_GRACE:g} s after being cancelled"
             )
+
+
+def _listen(descriptor: int, backlog: int) -> None:
+    """Give the kernel's queue of a listening socket another length."""
+    borrowed = socket.socket(fileno=descriptor)
+    try:
+        borrowed.listen(backlog)
+    finally:
+        borrowed.detach()
 
 
 def _reason(error: OSError) -> str:

@@ -78,12 +78,11 @@ class Outgoing:
         closing: bool = False,
     ) -> None:
         self._pipe, self.reply = pipe, reply
-        self._head_only, self.extra = head_only, b""
-        self.bodyless = head_only
+        self._head_only = self.bodyless = head_only
         self.closing = closing
+        self.extra = b""
         self.conclusion = Conclusion.KEEP
-        self.was_cut = False
-        self.dies = False
+        self.was_cut = self.dies = False
         self.status: int | None = None
 
     def head(self, reply: Reply, framing: Framing = Framing.NATURAL, *, missing: int = 0) -> bytes:

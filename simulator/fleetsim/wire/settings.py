@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from fleetsim.wire.endings import DEFAULT_ENDING, Ending
 if TYPE_CHECKING:
     from fleetsim.faults.catalogue import Rules
 
-__all__ = ["WireSettings"]
+__all__ = ["WireSettings", "check_keepalive_timeout"]
 
 
 @dataclass(slots=True, eq=False)
@@ -36,3 +37,11 @@ class WireSettings:
     def use_rules(self, rules: Rules | None) -> None:
         """Ask `rules` from the next connection or request on."""
         self.rules = rules
+
+
+def check_keepalive_timeout(seconds: object) -> None:
+    """Raise ValueError unless `seconds` is a finite number of at least 0, or None."""
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise ValueError(f"keepalive_timeout: expected seconds of at least 0, or None for never, got {seconds!r}")

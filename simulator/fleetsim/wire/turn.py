@@ -34,6 +34,7 @@ logger = logging.getLogger("fleetsim")
 # `istr` is looked up faster than `str`, and every request is asked for both.
 FAULT_HEADER = istr("X-Fleet-Fault")
 ENDING_HEADER = istr("X-Fleet-Ending")
+_EXPECT = istr("Expect")
 
 # What vLLM says when a handler raises (entrypoints/serve/exception_handling), from outside its CORS middleware.
 INTERNAL_ERROR = Unary(
@@ -143,7 +144,7 @@ class Turn:
         return False
 
     async def _read_body(self) -> bytes:
-        if self._message.headers.get("Expect", "").lower() == "100-continue":
+        if self._message.headers.get(_EXPECT, "").lower() == "100-continue":
             self._pipe.write(heads.CONTINUE)
         body = self._body
         return body.read_nowait() if body.is_eof() else await body.read()

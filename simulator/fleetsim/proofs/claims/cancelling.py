@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,9 +14,12 @@ from fleetsim.proofs.claim import (
     Stage,
     check_all_ok,
     check_slots,
+    counted,
     endpoints_of,
     figure,
+    joined,
     settled,
+    totals,
 )
 from fleetsim.proofs.client import Outcome, Pool
 from fleetsim.proofs.peers import deaf_peer, silent_peer
@@ -90,9 +92,9 @@ async def cancel_phases(stage: Stage) -> None:
                 scene = Scene(stage, pool, companions, subjects, slow)
                 for phase in PHASES:
                     await _play(scene, phase)
-                stage.evidence.client = f"{figure(in_flight=pool.counts().in_flight, waiting=pool.counts().waiting)}"
-        stage.evidence.client += f", {stage.witness.open_now} sockets left"
-        stage.evidence.fleet = f"{len(PHASES)} phases; {figure(in_flight=companions.ledger.in_flight)}"
+                own = figure(in_flight=pool.counts().in_flight, waiting=pool.counts().waiting)
+        stage.evidence.client = joined(own, f"{counted(stage.witness.open_now, 'socket')} left")
+        stage.evidence.fleet = totals(companions.ledger, subjects.ledger, slow.ledger)
 
 
 async def _play(scene: Scene, phase: Phase) -> None:
@@ -120,14 +122,14 @@ async def _cancel_victim(scene: Scene, phase: Phase) -> None:
         reached and phase.reached(scene) and not victim.done(), f"{phase.name}: the victim did not stay there"
     )
     victim.cancel()
-    await asyncio.wait([victim], timeout=stage.patience)
+    await stage.ended([victim])
     evidence.check(victim.cancelled(), f"{phase.name}: the cancellation was not delivered")
     gone = await stage.until(lambda: witness.open_since(scene.attempts) == 0)
-    evidence.check(gone, f"{phase.name}: {witness.open_since(scene.attempts)} descriptor stayed open")
+    evidence.check(gone, f"{phase.name}: {counted(witness.open_since(scene.attempts), 'descriptor')} stayed open")
 
 
 CANCEL_PHASES = Claim(
     "cancel-phases",
-    "Cancelling a request in any phase loses no slot, no descriptor and no other request.",
+    f"Cancelling a request in any of {len(PHASES)} phases loses no slot, no descriptor and no other request.",
     cancel_phases,
 )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from fleetsim.fleet import Fleet
-from fleetsim.proofs.claim import Claim, Stage, check_all_ok, endpoints_of, figure, settled
+from fleetsim.proofs.claim import Claim, Stage, check_all_ok, counted, endpoints_of, figure, joined, settled
 from fleetsim.proofs.client import Client, Endpoint, Options, Outcome, Pool
 from fleetsim.proofs.complaints import Complaints
 from fleetsim.proofs.peers import deaf_peer
@@ -28,12 +28,13 @@ async def clean_close(stage: Stage) -> None:
             sockets = witness.open_now
             await stage.dismiss()
         quiet = await stage.until(lambda: fleet.ledger.open_now == 0)
-        evidence.check(sockets == 0, f"{sockets} sockets were still open when close had returned")
-        evidence.check(quiet, f"the fleet still has {fleet.ledger.open_now} connections open")
+        evidence.check(sockets == 0, f"{counted(sockets, 'socket')} still open when close had returned")
+        evidence.check(quiet, f"the fleet still has {counted(fleet.ledger.open_now, 'connection')} open")
         evidence.fleet = figure(opened=fleet.ledger.opened, open=fleet.ledger.open_now)
     complaints = stage.complaints.collect()
-    evidence.client += f", {sockets} sockets, {len(complaints)} warnings"
-    evidence.check(not complaints, f"{len(complaints)} warnings: {brief(complaints)}")
+    warned = counted(len(complaints), "warning")
+    evidence.client = joined(evidence.client, counted(sockets, "socket"), warned)
+    evidence.check(not complaints, f"{warned}: {brief(complaints)}")
 
 
 async def _close_in_full_swing(stage: Stage, fleet: Fleet, deaf: Endpoint) -> None:
@@ -54,12 +55,11 @@ async def _close_in_full_swing(stage: Stage, fleet: Fleet, deaf: Endpoint) -> No
 
 async def _close_twice_at_once(stage: Stage, pool: Pool) -> None:
     closing = [asyncio.create_task(pool.close()) for _ in range(2)]
-    done, pending = await asyncio.wait(closing, timeout=stage.patience)
-    stage.evidence.check(not pending, f"close had not returned after {stage.patience:g} s")
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    await asyncio.gather(*done)
+    patience = stage.patience
+    stage.evidence.check(await stage.ended(closing), f"close had not returned after {patience:g} s")
+    unfinished = [task for task in closing if task.cancel()]
+    await asyncio.gather(*unfinished, return_exceptions=True)
+    await asyncio.gather(*[task for task in closing if task not in unfinished])
 
 
 async def refusal(stage: Stage) -> None:
@@ -71,14 +71,16 @@ async def refusal(stage: Stage) -> None:
         later = await asyncio.to_thread(_dropped_after_its_loop, stage.client, endpoints_of(fleet), stage.complaints)
         evidence = stage.evidence
         evidence.client = (
-            f"{refused} of {asked} calls refused; dropped: {len(here)} warning, after its loop: {len(later)}"
+            f"{refused} of {asked} calls refused; "
+            f"dropped: {counted(len(here), 'warning')}, after its loop: {counted(len(later), 'warning')}"
         )
         evidence.fleet = figure(opened=fleet.ledger.opened, open=fleet.ledger.open_now)
         evidence.check(refused == asked, f"{asked - refused} of {asked} calls on a closed pool were not refused")
-        evidence.check(quiet, f"the dropped pool left {fleet.ledger.open_now} connections open")
+        evidence.check(quiet, f"the dropped pool left {counted(fleet.ledger.open_now, 'connection')} open")
         for when, said in (("in its running loop", here), ("after its loop was closed", later)):
             evidence.check(
-                len(said) == 1, f"a pool dropped open {when} warned {len(said)} times, not once: {brief(said)}"
+                len(said) == 1,
+                f"a pool dropped open {when} warned {counted(len(said), 'time')}, not once: {brief(said)}",
             )
 
 
@@ -97,11 +99,12 @@ async def _ask_closed(stage: Stage, fleet: Fleet) -> tuple[int, int]:
     await pool.close()
     requests, opened = fleet.ledger.requests, fleet.ledger.opened
     calls = [call for view in (pool, *views) for call in _calls(view)]
-    refused = [await _raises(call) for call in calls]
+    refused = [await _raises(stage, call) for call in calls]
     await settled(lambda: fleet.ledger.opened)
     more = (fleet.ledger.requests - requests, fleet.ledger.opened - opened)
     stage.evidence.check(
-        more == (0, 0), f"after the close {more[0]} requests and {more[1]} connections reached the fleet"
+        more == (0, 0),
+        f"after the close {counted(more[0], 'request')} and {counted(more[1], 'connection')} reached the fleet",
     )
     return sum(refused), len(refused)
 
@@ -110,11 +113,14 @@ def _calls(pool: Pool) -> list[Callable[[], Awaitable[Outcome]]]:
     return [lambda: pool.request(0, "closed"), lambda: pool.stream(0, "closed")]
 
 
-async def _raises(call: Callable[[], Awaitable[Outcome]]) -> bool:
+async def _raises(stage: Stage, call: Callable[[], Awaitable[Outcome]]) -> bool:
+    limit = asyncio.timeout(stage.patience)
     try:
-        async with asyncio.timeout(5):
+        async with limit:
             await call()
     except TimeoutError:
+        if limit.expired():
+            stage.lose_patience()
         return False
     except Exception:  # noqa: BLE001  # which error a client refuses with is its own affair
         return True

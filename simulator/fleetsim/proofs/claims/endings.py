@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
-from fleetsim.proofs.claim import Claim, Evidence, Stage, check_all_ok, check_slots, endpoints_of, figure, settled
+from fleetsim.fleet import Fleet
+from fleetsim.proofs.claim import (
+    Claim,
+    Evidence,
+    Stage,
+    check_all_ok,
+    check_slots,
+    counted,
+    endpoints_of,
+    figure,
+    settled,
+    totals,
+)
 from fleetsim.proofs.client import Outcome, Pool
 
 __all__ = ["EAGER_EOF", "EVERY_ENDING"]
@@ -26,16 +38,16 @@ async def eager_eof(stage: Stage) -> None:
         check_all_ok(evidence, [await pool.stream(0, f"left {n}", leave_after=1) for n in range(ROUNDS)])
         await settled(lambda: (ledger.opened, ledger.closed))
         opened = ledger.opened
-        evidence.check(opened == 1, f"{ROUNDS} eager answers, left unread, used {opened} connections, not 1")
+        evidence.check(opened == 1, f"{ROUNDS} eager answers, left unread, used {counted(opened, 'connection')}, not 1")
         wrong = 0
         for ending in WITHHELD:
             wrong += await _strangers_bytes(fleet, pool, ending)
-        evidence.check(wrong == 0, f"{wrong} requests after an unread body got wrong bytes or none")
+        evidence.check(wrong == 0, f"{counted(wrong, 'request')} after an unread body got wrong bytes or none")
         evidence.client = figure(opened=pool.counts().opened, reused=pool.counts().reused)
-        evidence.fleet = f"{figure(opened=ledger.opened, reused=ledger.reused)}; {opened} for {ROUNDS} eager"
+        evidence.fleet = f"{figure(opened=ledger.opened, reused=ledger.reused)}; {opened} opened for {ROUNDS} eager"
 
 
-async def _strangers_bytes(fleet: Any, pool: Pool, ending: str) -> int:
+async def _strangers_bytes(fleet: Fleet, pool: Pool, ending: str) -> int:
     """How many requests, each right after a body left unread, did not get their own answer."""
     wrong = 0
     for n in range(ROUNDS_WITHHELD):
@@ -76,15 +88,19 @@ EXPECTED = {
 async def every_ending(stage: Stage) -> None:
     """Each ending once unary and once as a stream, then the pool must have all its slots and right answers."""
     right = 0
-    for ending, expected in EXPECTED.items():
-        right += await _one_ending(stage, ending, expected)
-    stage.evidence.client = f"{right} of {2 * len(EXPECTED)} results right"
-    stage.evidence.fleet = f"{len(EXPECTED)} endings, unary and stream"
+    async with AsyncExitStack() as fleets:
+        ledgers = []
+        for ending, expected in EXPECTED.items():
+            fleet = await fleets.enter_async_context(stage.fleet(1))
+            ledgers.append(fleet.ledger)
+            right += await _one_ending(stage, fleet, ending, expected)
+        stage.evidence.client = f"{right} of {2 * len(EXPECTED)} results right"
+        stage.evidence.fleet = totals(*ledgers)
 
 
-async def _one_ending(stage: Stage, ending: str, expected: Expectation) -> int:
+async def _one_ending(stage: Stage, fleet: Fleet, ending: str, expected: Expectation) -> int:
     patience = SHORT_PATIENCE if ending == "never" else PATIENCE
-    async with stage.fleet(1) as fleet, stage.pool(endpoints_of(fleet), concurrency=SLOTS, timeout=patience) as pool:
+    async with stage.pool(endpoints_of(fleet), concurrency=SLOTS, timeout=patience) as pool:
         model = await pool.request(0, "tell me")
         check_all_ok(stage.evidence, [model])
         fleet[0].ending = ending
@@ -114,5 +130,7 @@ EAGER_EOF = Claim(
     eager_eof,
 )
 EVERY_ENDING = Claim(
-    "every-ending", "Each EOF ending yields the right result, leaks no slot, and the pool works on.", every_ending
+    "every-ending",
+    f"Each of {len(EXPECTED)} EOF endings, unary and streamed, yields the right result, leaks no slot, breaks no pool.",
+    every_ending,
 )

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Final
 
 from fleetsim.fleet import Fleet
-from fleetsim.proofs.claim import Claim, Stage, check_all_ok, endpoints_of, figure
+from fleetsim.proofs.claim import Claim, Stage, check_all_ok, endpoints_of, figure, joined
 from fleetsim.proofs.client import Outcome, Pool
 
 __all__ = ["KEEPALIVE_RACE"]
@@ -30,9 +30,12 @@ async def keepalive_race(stage: Stage) -> None:
             await _until_quiet(stage, fleet)
             stage.evidence.client = figure(opened=pool.counts().opened, reused=pool.counts().reused)
     failed = check_all_ok(stage.evidence, outcomes)
+    stage.evidence.client = joined(stage.evidence.client, f"{failed} failed")
     closed_by = Counter(record.ended_by for record in fleet.ledger.connection_records())
     first = closed_by["server"]
-    stage.evidence.fleet = f"{failed} failed, {first} of {fleet.ledger.closed} closed by the server first"
+    stage.evidence.fleet = (
+        f"{fleet.ledger.requests} requests, {first} of {fleet.ledger.closed} closed by the server first"
+    )
     stage.evidence.check(
         first == 0, f"the server closed {first} of {fleet.ledger.closed} connections before the client did"
     )

@@ -95,7 +95,7 @@ async def _cancel_one(stage: Stage, fleet: Fleet, pool: Pool, number: int) -> No
     task = stage.start(pool.request(STUCK, f"cancelled {number}"))
     await stage.until(lambda: ledger.requests > before)
     task.cancel()
-    await asyncio.wait([task])
+    await stage.ended([task])
 
 
 LEDGERS_AGREE = Claim(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fleetsim.proofs.claim import Claim, Stage, check_all_ok, endpoints_of, figure, settled
+from fleetsim.proofs.claim import Claim, Stage, check_all_ok, counted, endpoints_of, figure, settled
 from fleetsim.proofs.client import Endpoint
 from fleetsim.proofs.peers import silent_peer
 
@@ -60,10 +60,10 @@ async def _one_name(stage: Stage) -> None:
         before = witness.attempts
         await stage.finish([stage.start(pool.request(0, f"by name {n}")) for n in range(2 * NAME_SOCKETS)])
         peak = witness.peak_open
-        stage.evidence.client += f"; by name: {peak} sockets"
+        stage.evidence.client += f"; by name: {counted(peak, 'socket')}"
         stage.evidence.check(witness.attempts > before, f"the name {NAME} was never dialled")
         stage.evidence.check(
-            peak <= NAME_SOCKETS, f"limit {NAME_SOCKETS}: {peak} sockets at once for a name of 3 addresses"
+            peak <= NAME_SOCKETS, f"limit {NAME_SOCKETS}: {counted(peak, 'socket')} at once for a name of 3 addresses"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetsim.proofs.claim import Claim, Stage, check_all_ok, endpoints_of, figure, settled
+from fleetsim.proofs.claim import Claim, Stage, check_all_ok, counted, endpoints_of, figure, settled
 
 __all__ = ["EXACTLY_N", "ONE_CONNECTION"]
 
@@ -21,9 +21,9 @@ async def one_connection(stage: Stage) -> None:
         evidence.fleet = figure(opened=ledger.opened, reused=ledger.reused)
         check_all_ok(evidence, outcomes)
         evidence.check(
-            ledger.opened == 1, f"{SEQUENTIAL} sequential requests opened {ledger.opened} connections, not 1"
+            ledger.opened == 1, f"{SEQUENTIAL} sequential requests opened {counted(ledger.opened, 'connection')}, not 1"
         )
-        evidence.check(counts.opened in (1, None), f"the client counts {counts.opened} opened connections, not 1")
+        evidence.check(counts.opened in (1, None), f"the client counts {counts.opened} opened, not 1")
 
 
 async def exactly_n(stage: Stage) -> None:
@@ -44,7 +44,7 @@ async def exactly_n(stage: Stage) -> None:
         evidence.client = figure(opened=counts.opened, reused=counts.reused)
         evidence.fleet = figure(opened=ledger.opened, reused=ledger.reused)
         check_all_ok(evidence, outcomes)
-        evidence.check(opened == CONCURRENT, f"{CONCURRENT} concurrent requests opened {opened} connections")
+        evidence.check(opened == CONCURRENT, f"{CONCURRENT} concurrent requests opened {counted(opened, 'connection')}")
         later = ledger.opened - opened
         evidence.check(later == 0, f"{later} more connections were opened by {WAVES} later waves of as many requests")
 
