@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from aiohttp.payload import BytesIOPayload, BytesPayload, Payload
 
 from swarmpool.connector import bury, current_user
-from swarmpool.deadline import Deadline
+from swarmpool.deadline import Deadline, Deadlines
 from swarmpool.failures import WIRE_ERRORS, failure_of
 from swarmpool.responses import FailureKind
 
@@ -64,7 +64,10 @@ class Owner(Protocol):
 
 
 class Exchange:
-    """One request to `agent`, whose slot has been granted after `queue_seconds`."""
+    """One request to `agent`, whose slot has been granted after `queue_seconds`.
+
+    `watched` watches the limits of exchanges that all have the same `timeout`.
+    """
 
     __slots__ = (
         "_cut",
@@ -73,6 +76,7 @@ class Exchange:
         "_on_cut",
         "_owner",
         "_session",
+        "_watched",
         "agent",
         "connections",
         "deadline",
@@ -92,7 +96,9 @@ class Exchange:
         queue_seconds: float,
         timeout: float | None,
         loop: asyncio.AbstractEventLoop,
+        watched: Deadlines | None = None,
     ) -> None:
+        self._watched = watched
         self._owner: Owner | None = owner
         self._session = session
         self._loop = loop
@@ -138,7 +144,7 @@ class Exchange:
         """Send and read the whole answer. Cancelling it ends the connection; `end` must follow in any case."""
         outcome = Outcome()
         try:
-            with self.limit(self.deadline):
+            with self.limit(self.deadline, self._watched):
                 response = await self.send(method, path, body)
                 outcome.status = response.status
                 outcome.body = await response.read()
@@ -163,9 +169,12 @@ class Exchange:
             current_user.reset(token)
         return response
 
-    def limit(self, deadline: float | None) -> Deadline:
+    def limit(self, deadline: float | None, among: Deadlines | None = None) -> Deadline:
         """The scope in which the owner may wait for the wire, until the loop's time is `deadline`."""
-        self._limit = Deadline(self._loop, self._loop.time() if self._cut else deadline)
+        if self._cut:
+            self._limit = Deadline(self._loop, self._loop.time())
+        else:
+            self._limit = Deadline(self._loop, deadline, among)
         return self._limit
 
     def explain(self, error: BaseException, *, idle: bool = False) -> WireFailure:

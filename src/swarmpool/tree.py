@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarmpool.agents import Agent
 from swarmpool.connector import PoolConnector, abandon, open_session
+from swarmpool.deadline import Deadlines
 from swarmpool.descriptors import ensure_descriptors
 from swarmpool.errors import PoolClosed, WrongEventLoop
 from swarmpool.exchange import Exchange
@@ -73,6 +74,7 @@ class Tree:
         self._closing: asyncio.Task[None] | None = None
         self._drain: asyncio.Timeout | None = None
         self._drained_at = math.inf
+        self._deadlines: Deadlines | None = None
 
     @property
     def state(self) -> State:
@@ -107,7 +109,10 @@ class Tree:
             limiter.release(agent.key)
             self.check_open()
         assert self._loop is not None
-        exchange = Exchange(self, session, agent, queue_seconds=queued, timeout=timeout, loop=self._loop)
+        watched = self._deadlines if timeout == self.options.timeout else None
+        exchange = Exchange(
+            self, session, agent, queue_seconds=queued, timeout=timeout, loop=self._loop, watched=watched
+        )
         self._exchanges.add(exchange)
         return exchange
 
@@ -170,6 +175,7 @@ class Tree:
             headers=options.headers,
         )
         self._loop = loop
+        self._deadlines = Deadlines(loop)
         remains = _Remains(self.name, self.session, self._connector, loop)
         self._remains = weakref.finalize(self, remains.dropped)
         self._life.move(State.OPEN)

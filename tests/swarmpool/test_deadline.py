@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from swarmpool.deadline import Deadline
+from swarmpool.deadline import Deadline, Deadlines
 
 
 async def for_ever() -> None:
@@ -136,3 +136,45 @@ async def test_outside_a_task_it_says_so() -> None:
 
     loop.call_soon(callback)
     assert "inside a task" in await outcome
+
+
+async def test_limits_of_one_length_come_due_in_their_order_and_those_that_left_do_not() -> None:
+    loop = asyncio.get_running_loop()
+    deadlines, ended = Deadlines(loop), list[str]()
+    start = loop.time()
+
+    async def wait(name: str, when: float, leave: asyncio.Event | None = None) -> None:
+        try:
+            with Deadline(loop, when, deadlines):
+                await (leave.wait() if leave else for_ever())
+                ended.append(f"{name} left")
+        except TimeoutError:
+            ended.append(f"{name} timed out")
+
+    leave = asyncio.Event()
+    early = [asyncio.create_task(wait(name, start + 0.001)) for name in ("first", "second")]
+    late = [asyncio.create_task(wait(name, start + 60, leave)) for name in ("third", "fourth")]
+    await asyncio.gather(*early)
+    leave.set()
+    await asyncio.gather(*late)
+    assert ended == ["first timed out", "second timed out", "third left", "fourth left"]
+
+
+async def test_a_limit_among_others_can_be_made_due_alone() -> None:
+    loop = asyncio.get_running_loop()
+    deadlines = Deadlines(loop)
+    one, other = (Deadline(loop, loop.time() + 60, deadlines) for _ in range(2))
+
+    async def wait(deadline: Deadline) -> None:
+        with deadline:
+            await for_ever()
+
+    tasks = [asyncio.create_task(wait(deadline)) for deadline in (one, other)]
+    await asyncio.sleep(0)
+    assert one.expire()
+    with pytest.raises(TimeoutError):
+        await tasks[0]
+    assert (one.due, other.due) == (True, False)
+    tasks[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[1]
