@@ -59,23 +59,25 @@ def result(
     prompt_index: int | None = None,
 ) -> Response:
     """The result of an exchange that is over."""
+    agent = exchange.agent
+    # By position, as this is made for every answer; the names are those of the fields in their order.
     return Response(
-        success=failure is None,
-        text=text,
-        error=failure.message if failure else None,
-        agent_index=agent_index,
-        tree_index=exchange.agent.tree_index,
-        endpoint=exchange.agent.endpoint,
-        kind=failure.kind if failure else None,
-        status=status,
-        attempts=exchange.attempts,
-        queue_seconds=exchange.queue_seconds,
-        wire_seconds=exchange.wire_seconds,
-        first_token_seconds=first_token_seconds,
-        finish_reason=finish_reason,
-        usage=usage,
-        connection=exchange.connection,
-        prompt_index=prompt_index,
+        failure is None,
+        text,
+        failure.message if failure else None,
+        agent_index,
+        agent.tree_index,
+        agent.endpoint,
+        failure.kind if failure else None,
+        status,
+        exchange.attempts,
+        exchange.queue_seconds,
+        exchange.wire_seconds,
+        first_token_seconds,
+        finish_reason,
+        usage,
+        exchange.connection,
+        prompt_index,
     )
 
 

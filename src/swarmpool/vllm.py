@@ -21,7 +21,7 @@ from swarmpool.formats import (
     read_chat_delta,
 )
 from swarmpool.metadata import Metadata
-from swarmpool.options import VLLMOptions, count_or_none, text
+from swarmpool.options import VLLMOptions, count, count_or_none, text
 from swarmpool.pool import AgentPool, Messages, check_prompts
 from swarmpool.responses import Response
 from swarmpool.results import REFUSALS, refused, unsent
@@ -161,10 +161,13 @@ class VLLMPool(AgentPool):
         sampling: Mapping[str, Any],
     ) -> tuple[str, bytes] | Response:
         conversation, length = _conversation(prompt, messages)
-        found = await self._model_and_tokens(agent, agent_index, length, max_tokens)
-        if isinstance(found, Response):
-            return found
-        model, tokens = found
+        if self._vllm.model is not None and max_tokens is not None:  # nothing to ask the agent
+            model, tokens = self._vllm.model, count("max_tokens", max_tokens, at_least=0)
+        else:
+            found = await self._model_and_tokens(agent, agent_index, length, max_tokens)
+            if isinstance(found, Response):
+                return found
+            model, tokens = found
         return "/v1/chat/completions", encode(
             chat_body(model, conversation, tokens, self._sampling(sampling, max_tokens))
         )
