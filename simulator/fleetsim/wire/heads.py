@@ -25,7 +25,7 @@ Headers = tuple[tuple[str, str], ...]
 
 def chunk(data: bytes) -> bytes:
     """Return `data` as one HTTP chunk."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    return _size_line(len(data)) + data + b"\r\n"
 
 
 def head(
@@ -58,6 +58,11 @@ def invalid_request() -> bytes:
         close=True,
     )
     return head_ + _INVALID
+
+
+@lru_cache(maxsize=1_024)
+def _size_line(length: int) -> bytes:
+    return b"%x\r\n" % length
 
 
 @lru_cache(maxsize=4)

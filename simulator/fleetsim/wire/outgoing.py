@@ -39,7 +39,8 @@ class Conclusion(enum.Enum):
 class Pipe(Protocol):
     """What an `Outgoing` needs of its connection."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Hand `data` to the transport, in one write."""
 
     async def drain(self) -> None:
         """Wait until the transport takes more; at once if it does now."""
@@ -53,20 +54,23 @@ class Outgoing:
 
     `reply` computes the answer. `closing` asks for `connection: close` and a FIN after the response; an ending may set
     it before it asks for the head. `conclusion` and `was_cut` are read when the ending has returned. `dies` is set by a
-    reply from outside vLLM's middlewares: uvicorn closes behind it without having said so.
+    reply from outside vLLM's middlewares: uvicorn closes behind it without having said so. `write` (in one write),
+    `drain` and `unbuffer` are the pipe's.
     """
 
     __slots__ = (
         "_head_only",
-        "_pipe",
         "bodyless",
         "closing",
         "conclusion",
         "dies",
+        "drain",
         "extra",
         "reply",
         "status",
+        "unbuffer",
         "was_cut",
+        "write",
     )
 
     def __init__(
@@ -77,7 +81,8 @@ class Outgoing:
         head_only: bool = False,
         closing: bool = False,
     ) -> None:
-        self._pipe, self.reply = pipe, reply
+        self.write, self.drain, self.unbuffer = pipe.write, pipe.drain, pipe.unbuffer
+        self.reply = reply
         self._head_only = self.bodyless = head_only
         self.closing = closing
         self.extra = b""
@@ -116,16 +121,19 @@ class Outgoing:
             if reply.body and not self._is_bodyless(reply):
                 yield heads.chunk(reply.body) if framing is Framing.CHUNKED else reply.body
             return
-        terminated = terminated and framing is not Framing.UNTIL_CLOSE
+        frame = _bare if framing is Framing.UNTIL_CLOSE else heads.chunk
+        terminator = heads.TERMINATOR if terminated and framing is not Framing.UNTIL_CLOSE else b""
         try:
             if self.bodyless:
                 return
             async for event in reply.events:
-                last = terminated and event == DONE
-                yield _framed(event, framing, last=last)
-                terminated = terminated and not last
-            if terminated:
-                yield heads.TERMINATOR
+                if terminator and event == DONE:
+                    yield frame(event) + terminator
+                    terminator = b""
+                else:
+                    yield frame(event)
+            if terminator:
+                yield terminator
         finally:
             await _stop(reply.events)
 
@@ -134,27 +142,13 @@ class Outgoing:
         """The last chunk; nothing where the response has no body."""
         return b"" if self.bodyless else heads.TERMINATOR
 
-    def write(self, data: bytes) -> None:
-        """Hand `data` to the transport, in one write."""
-        self._pipe.write(data)
-
-    async def drain(self) -> None:
-        """Wait until the transport takes more; at once if it does now."""
-        await self._pipe.drain()
-
-    def unbuffer(self) -> None:
-        """From now on `drain` returns only when the kernel has taken all that was written."""
-        self._pipe.unbuffer()
-
     def cut(self, conclusion: Conclusion) -> None:
         """The response stops here, unfinished."""
         self.conclusion, self.was_cut = conclusion, True
 
 
-def _framed(event: bytes, framing: Framing, *, last: bool) -> bytes:
-    if framing is Framing.UNTIL_CLOSE:
-        return event
-    return heads.chunk(event) + heads.TERMINATOR if last else heads.chunk(event)
+def _bare(event: bytes) -> bytes:
+    return event
 
 
 async def _stop(events: AsyncIterator[bytes]) -> None:
