@@ -8,6 +8,10 @@ ticket out. Every method that may free room ends by handing slots over, so betwe
 
     nobody who could be served is waiting
 
+A websocket takes no slot: it *keeps* one of `sockets` for as long as it lives. Requests have the slots that the sockets
+left to them allow, and those who wait for either stand in one line, each passed over only for what he cannot use. One
+socket is never kept, or requests would wait for as long as websockets live.
+
 Hence whoever `admit` serves overtakes nobody that could have gone: there is no such ticket. Tickets are handed slots in
 the order of their numbers, skipping only those whose agent is full.
 
@@ -31,15 +35,21 @@ __all__ = ["Admission", "Ticket"]
 
 
 class Ticket:
-    """A place in the queue. `number` is the order of arrival; `agent` is None where no agent is counted."""
+    """A place in the queue. `number` is the order of arrival; `agent` is None where no agent is counted.
 
-    __slots__ = ("agent", "deadline", "number", "owner")
+    The ticket of one who wants to `keep` a socket has no agent and no deadline.
+    """
 
-    def __init__(self, number: int, agent: Hashable, owner: object, deadline: float | None) -> None:
+    __slots__ = ("agent", "deadline", "keeps", "number", "owner")
+
+    def __init__(
+        self, number: int, agent: Hashable, owner: object, deadline: float | None, *, keeps: bool = False
+    ) -> None:
         self.number = number
         self.agent = agent
         self.owner = owner
         self.deadline = deadline
+        self.keeps = keeps
 
 
 class _Line:
@@ -54,18 +64,30 @@ class _Line:
 
 
 class Admission:
-    """FIFO admission to `capacity` slots, at most `capacity_per_agent` of them for one agent (None = no such cap)."""
+    """FIFO admission to `capacity` slots, at most `capacity_per_agent` of them for one agent (None = no such cap).
+
+    `sockets` is what slots in use and kept sockets may come to together; left out, `capacity`. `capacity` goes down
+    while so many sockets are kept that fewer are left for requests.
+    """
 
     def __init__(
-        self, *, capacity: int, capacity_per_agent: int | None = None, hand_over: Callable[[Ticket], bool]
+        self,
+        *,
+        capacity: int,
+        capacity_per_agent: int | None = None,
+        sockets: int | None = None,
+        hand_over: Callable[[Ticket], bool],
     ) -> None:
-        self.capacity = capacity
+        self.sockets = capacity if sockets is None else sockets
+        self.capacity = self._most = min(capacity, self.sockets)
         self.capacity_per_agent = capacity_per_agent
         self.in_use = 0
         self.peak_in_use = 0
+        self.kept = 0
         self._hand_over = hand_over
         self._numbers = 0
         self._waiting: OrderedDict[int, Ticket] = OrderedDict()
+        self._keepers: OrderedDict[int, Ticket] = OrderedDict()
         self._lines: dict[Hashable, _Line] = {}
         self._heap: list[tuple[int, Hashable]] = []
 
@@ -78,6 +100,19 @@ class Admission:
     def full(self) -> bool:
         """Whether every slot of the tree is in use."""
         return self.in_use >= self.capacity
+
+    @property
+    def keepers_waiting(self) -> int:
+        """Tickets of those who wait to keep a socket."""
+        return len(self._keepers)
+
+    @property
+    def wanted(self) -> int:
+        """Sockets that would serve somebody at once, were they given up by those who keep them."""
+        if self.in_use + self.kept < self.sockets:
+            return 0
+        for_requests = min(len(self._waiting), self._most - self.in_use) if self._heap else 0
+        return for_requests + len(self._keepers)
 
     def in_use_by(self, agent: Hashable) -> int:
         """Slots in use for `agent`; 0 where agents are not counted apart."""
@@ -107,8 +142,30 @@ class Admission:
         self._offer(key, line)
         return ticket
 
+    def keep(self) -> bool:
+        """Keep a socket from the requests, if there is one and that overtakes nobody."""
+        if self._keepers or not self._may_keep():
+            return False
+        self._set_kept(self.kept + 1)
+        return True
+
+    def enqueue_keeper(self, owner: object) -> Ticket:
+        """Queue a ticket for a socket to keep. Call it only after `keep` refused."""
+        self._numbers += 1
+        ticket = self._keepers[self._numbers] = Ticket(self._numbers, None, owner, None, keeps=True)
+        return ticket
+
+    def give_up(self) -> None:
+        """A kept socket is free again. Raises RuntimeError, and changes nothing, if none is kept."""
+        if self.kept == 0:
+            raise RuntimeError("a socket was given up that nobody keeps")
+        self._set_kept(self.kept - 1)
+        self.settle()
+
     def withdraw(self, ticket: Ticket) -> bool:
         """Take a waiting ticket out of the queue; False if it is not in it (any more)."""
+        if ticket.keeps:
+            return self._keepers.pop(ticket.number, None) is not None
         if self._waiting.pop(ticket.number, None) is None:
             return False
         del self._lines[self._key(ticket.agent)].tickets[ticket.number]
@@ -127,18 +184,40 @@ class Admission:
         self.settle()
 
     def settle(self) -> None:
-        """Hand free slots to tickets, oldest first, until there is no slot or nobody that can be served."""
+        """Hand what is free to tickets, oldest first, until there is nobody that can be served."""
+        while self._heap or self._keepers:
+            request, keeper = self._next_request(), self._next_keeper()
+            if request is None and keeper is None:
+                return
+            if request is not None and (keeper is None or request.number < keeper.number):
+                self._serve(request)
+            elif keeper is not None:
+                del self._keepers[keeper.number]
+                self._set_kept(self.kept + self._hand_over(keeper))
+
+    def _next_request(self) -> Ticket | None:
+        """The first ticket that a free slot can serve; the heap's entries before it are put right."""
         while self.in_use < self.capacity and self._heap:
-            number, key = heappop(self._heap)
+            number, key = self._heap[0]
             line = self._lines[key]
-            line.in_heap = False
             ticket = next(iter(line.tickets.values()), None)
-            if ticket is None:
-                self._forget_if_unused(key, line)
-            elif ticket.number != number:
-                self._offer(key, line)
-            elif self._has_room(key, line):
-                self._serve(key, line, ticket)
+            if ticket is not None and ticket.number == number and self._has_room(key, line):
+                return ticket
+            heappop(self._heap)
+            line.in_heap = False
+            self._offer(key, line)
+            self._forget_if_unused(key, line)
+        return None
+
+    def _next_keeper(self) -> Ticket | None:
+        return self.oldest_keeper() if self._may_keep() else None
+
+    def _may_keep(self) -> bool:
+        return self.in_use + self.kept < self.sockets and self.kept < self.sockets - 1
+
+    def _set_kept(self, kept: int) -> None:
+        self.kept = kept
+        self.capacity = min(self._most, self.sockets - kept)
 
     def expired(self, now: float) -> Iterator[Ticket]:
         """Withdraw and yield the tickets whose deadline has come. All deadlines must be equally far from arrival."""
@@ -150,7 +229,14 @@ class Admission:
         """The ticket that has waited longest."""
         return next(iter(self._waiting.values()), None)
 
-    def _serve(self, key: Hashable, line: _Line, ticket: Ticket) -> None:
+    def oldest_keeper(self) -> Ticket | None:
+        """The ticket that has waited longest for a socket to keep."""
+        return next(iter(self._keepers.values()), None)
+
+    def _serve(self, ticket: Ticket) -> None:
+        _, key = heappop(self._heap)
+        line = self._lines[key]
+        line.in_heap = False
         del self._waiting[ticket.number]
         del line.tickets[ticket.number]
         if self._hand_over(ticket):

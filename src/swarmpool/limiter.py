@@ -9,12 +9,14 @@ Counts, true at every instant:
     attempts = immediate + waited + timed_out + cancelled + rejected + closed_out + waiting
 
 They count the queue's decisions: a slot handed over counts as `waited` even if its owner is cancelled before it runs.
+Whoever keeps a socket instead (`keep`) is in none of them, nor bounded by `queue_timeout` and `max_waiting`: he brings
+a time limit of his own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -26,12 +28,16 @@ __all__ = ["Limiter", "LimiterStatistics"]
 
 @dataclass(frozen=True, slots=True)
 class LimiterStatistics:
-    """Slots and the queue for them. Gauges: `capacity`, `in_flight`, `waiting`; all else only grows."""
+    """Slots and the queue for them. Gauges: `capacity`, `in_flight`, `waiting`, `kept`; all else only grows.
+
+    `kept` are sockets that something longer than a request keeps; where they are many, `capacity` is what they leave.
+    """
 
     capacity: int
     in_flight: int
     peak_in_flight: int
     waiting: int
+    kept: int
     attempts: int
     immediate: int
     waited: int
@@ -46,8 +52,9 @@ class Limiter:
     """Slots for requests in flight, handed out in order of arrival.
 
     `capacity` slots in all, at most `capacity_per_agent` of them for one agent (None = no cap); waiting ends after
-    `queue_timeout` seconds (None = never) and is refused when `max_waiting` callers wait (None = no bound).
-    Any number of tasks of one event loop may call it at once.
+    `queue_timeout` seconds (None = never) and is refused when `max_waiting` callers wait (None = no bound). Slots and
+    kept sockets are at most `sockets` together (None = `capacity`); `make_room` is called when somebody waits because
+    they are, to have idle ones given up. Any number of tasks of one event loop may call it at once.
     """
 
     def __init__(
@@ -57,8 +64,13 @@ class Limiter:
         capacity_per_agent: int | None = None,
         queue_timeout: float | None = None,
         max_waiting: int | None = None,
+        sockets: int | None = None,
+        make_room: Callable[[], None] | None = None,
     ) -> None:
-        self._admission = Admission(capacity=capacity, capacity_per_agent=capacity_per_agent, hand_over=self._hand_over)
+        self._admission = Admission(
+            capacity=capacity, capacity_per_agent=capacity_per_agent, sockets=sockets, hand_over=self._hand_over
+        )
+        self._make_room = make_room
         self._queue_timeout = queue_timeout
         self._max_waiting = max_waiting
         self._timer: asyncio.TimerHandle | None = None
@@ -68,7 +80,7 @@ class Limiter:
 
     @property
     def capacity(self) -> int:
-        """Slots in all."""
+        """Slots in all, as far as kept sockets leave them."""
         return self._admission.capacity
 
     @property
@@ -80,6 +92,16 @@ class Limiter:
     def waiting(self) -> int:
         """Callers in the queue."""
         return self._admission.waiting
+
+    @property
+    def kept(self) -> int:
+        """Sockets kept from requests."""
+        return self._admission.kept
+
+    @property
+    def wanted(self) -> int:
+        """Kept sockets that somebody waits for."""
+        return self._admission.wanted
 
     def locked(self) -> bool:
         """Whether every slot is in use, as `asyncio.Semaphore.locked` says it."""
@@ -110,12 +132,42 @@ class Limiter:
         """Give back a slot taken for `agent`; it goes to the first caller it can serve."""
         self._admission.release(agent)
 
+    def keep_nowait(self) -> bool:
+        """Keep a socket from requests if that overtakes nobody and leaves one; False otherwise. Raises `PoolClosed`."""
+        if self._closed:
+            raise PoolClosed("the pool is closed")
+        return self._admission.keep()
+
+    async def keep(self) -> None:
+        """Wait for a socket to keep, in the one line with the requests, until `give_up`.
+
+        Raises `PoolClosed`, and TooManyWaiting where there can never be one. Cancelling it loses no socket.
+        """
+        if self.keep_nowait():
+            return
+        if self._admission.sockets == 1:
+            raise TooManyWaiting("connector_limit=1 leaves no socket beside the one for requests")
+        socket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ticket = self._admission.enqueue_keeper(socket)
+        self._ask_for_room()
+        try:
+            await socket
+        except (asyncio.CancelledError, GeneratorExit):
+            if not self._admission.withdraw(ticket) and not socket.cancelled() and socket.exception() is None:
+                self._admission.give_up()
+            raise
+
+    def give_up(self) -> None:
+        """A kept socket is free again; it goes to the first caller it can serve."""
+        self._admission.give_up()
+
     def close(self) -> None:
         """Refuse everybody from now on: those who wait get `PoolClosed` at once. Slots in use may still be released."""
         self._closed = True
-        while (ticket := self._admission.oldest()) is not None:
+        while (ticket := self._admission.oldest() or self._admission.oldest_keeper()) is not None:
             self._admission.withdraw(ticket)
-            self._closed_out += self._fail(ticket, PoolClosed("the pool was closed while this request waited"))
+            failed = self._fail(ticket, PoolClosed("the pool was closed while this request waited"))
+            self._closed_out += failed and not ticket.keeps
         self._disarm()
 
     def statistics(self) -> LimiterStatistics:
@@ -126,6 +178,7 @@ class Limiter:
             in_flight=self.in_flight,
             peak_in_flight=self._admission.peak_in_use,
             waiting=self.waiting,
+            kept=self.kept,
             attempts=ended + self.waiting,
             immediate=self._immediate,
             waited=self._waited,
@@ -153,6 +206,7 @@ class Limiter:
         slot: asyncio.Future[None] = loop.create_future()
         ticket = self._admission.enqueue(agent, slot, deadline)
         self._arm(loop)
+        self._ask_for_room()
         try:
             await slot
         except (asyncio.CancelledError, GeneratorExit):
@@ -168,13 +222,17 @@ class Limiter:
             self._handed_back += 1
             self._admission.release(ticket.agent)
 
+    def _ask_for_room(self) -> None:
+        if self._make_room is not None and self._admission.wanted:
+            self._make_room()
+
     def _hand_over(self, ticket: Ticket) -> bool:
         slot = ticket.owner
         assert isinstance(slot, asyncio.Future)
         if slot.done():  # cancelled in this tick; its owner has not run yet to say so
-            self._cancelled += 1
+            self._cancelled += not ticket.keeps
             return False
-        self._waited += 1
+        self._waited += not ticket.keeps
         slot.set_result(None)
         return True
 
@@ -182,7 +240,7 @@ class Limiter:
         slot = ticket.owner
         assert isinstance(slot, asyncio.Future)
         if slot.done():
-            self._cancelled += 1
+            self._cancelled += not ticket.keeps
             return False
         slot.set_exception(error)
         return True

@@ -15,6 +15,7 @@ from swarmpool import admission
 from swarmpool.admission import Admission, Ticket
 
 AGENTS = ["a", "b", "c", None]
+KEEPER = "who wants to keep a socket"
 
 
 def serve_all(capacity: int, per_agent: int | None = None) -> tuple[Admission, list[object]]:
@@ -165,6 +166,80 @@ def test_agents_that_nobody_uses_are_forgotten() -> None:
     assert (doors.in_use, doors.waiting, len(doors._lines), len(doors._heap)) == (0, 0, 0, 0)
 
 
+# ------------------------------------------------------------------------------------------------ kept sockets
+
+
+def keeping(capacity: int, sockets: int) -> tuple[Admission, list[object]]:
+    served: list[object] = []
+
+    def hand_over(ticket: Ticket) -> bool:
+        served.append(ticket.owner)
+        return True
+
+    return Admission(capacity=capacity, sockets=sockets, hand_over=hand_over), served
+
+
+def test_a_kept_socket_takes_no_slot_while_there_are_sockets_enough() -> None:
+    doors, _ = keeping(2, sockets=4)
+    assert [doors.keep(), doors.keep()] == [True, True]
+    assert (doors.capacity, doors.in_use, doors.kept) == (2, 0, 2)
+    assert [doors.admit("a"), doors.admit("a"), doors.admit("a")] == [True, True, False]
+
+
+def test_requests_have_the_slots_that_the_sockets_left_to_them_allow() -> None:
+    doors, served = keeping(4, sockets=4)
+    doors.keep()
+    assert [doors.admit("a") for _ in range(4)] == [True, True, True, False]
+    doors.enqueue("a", "the fourth")
+    assert (doors.capacity, doors.wanted) == (3, 1)
+    doors.give_up()
+    assert (doors.capacity, served) == (4, ["the fourth"])
+
+
+def test_one_socket_is_never_kept() -> None:
+    doors, _ = keeping(4, sockets=2)
+    assert [doors.keep(), doors.keep()] == [True, False]
+    assert not keeping(1, sockets=1)[0].keep()
+
+
+def test_requests_and_keepers_stand_in_one_line() -> None:
+    doors, served = keeping(2, sockets=2)
+    doors.admit("a")
+    doors.admit("a")
+    doors.enqueue("a", "request 1")
+    doors.enqueue_keeper("keeper 2")
+    doors.enqueue("a", "request 3")
+    doors.release("a")
+    doors.release("a")
+    assert served == ["request 1", "keeper 2"]
+    doors.release("a")
+    assert served == ["request 1", "keeper 2", "request 3"]
+
+
+def test_a_keeper_passes_those_who_wait_for_a_slot_and_lack_no_socket() -> None:
+    doors, served = keeping(1, sockets=2)
+    doors.admit("a")
+    doors.enqueue("a", "request")
+    assert doors.keep()
+    assert (served, doors.waiting) == ([], 1)
+
+
+def test_a_keeper_that_waits_can_leave() -> None:
+    doors, served = keeping(2, sockets=2)
+    doors.keep()
+    ticket = doors.enqueue_keeper("second")
+    assert (doors.keepers_waiting, doors.withdraw(ticket), doors.withdraw(ticket)) == (1, True, False)
+    doors.give_up()
+    assert (served, doors.kept) == ([], 0)
+
+
+def test_a_socket_that_nobody_keeps_cannot_be_given_up() -> None:
+    doors, _ = keeping(2, sockets=2)
+    with pytest.raises(RuntimeError, match="nobody keeps"):
+        doors.give_up()
+    assert doors.capacity == 2
+
+
 # ------------------------------------------------------------------------------------------------ cost
 
 
@@ -241,10 +316,13 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     tickets = Bundle("tickets")
 
-    @initialize(capacity=st.integers(1, 4), per_agent=st.none() | st.integers(1, 3))
-    def start(self, capacity: int, per_agent: int | None) -> None:
-        self.capacity, self.per_agent = capacity, per_agent
-        self.doors = Admission(capacity=capacity, capacity_per_agent=per_agent, hand_over=self.hand_over)
+    @initialize(capacity=st.integers(1, 4), per_agent=st.none() | st.integers(1, 3), sockets=st.integers(1, 6))
+    def start(self, capacity: int, per_agent: int | None, sockets: int) -> None:
+        self.capacity, self.per_agent, self.sockets = capacity, per_agent, sockets
+        self.doors = Admission(
+            capacity=capacity, capacity_per_agent=per_agent, sockets=sockets, hand_over=self.hand_over
+        )
+        self.kept = 0
         self.now = 0.0
         self.gone: set[int] = set()
         self.served: list[int] = []
@@ -266,6 +344,23 @@ class AdmissionMachine(RuleBasedStateMachine):
         ticket = self.doors.enqueue(agent, None, deadline=self.now + 10)
         self.line.append(ticket)
         return ticket
+
+    @rule(target=tickets)
+    def keep(self) -> Any:
+        fits = self.fits(KEEPER) and not any(ticket.owner is KEEPER for ticket in self.line)
+        assert self.doors.keep() is fits
+        if fits:
+            self.kept += 1
+            return multiple()
+        self.line.append(self.doors.enqueue_keeper(KEEPER))
+        return self.line[-1]
+
+    @rule()
+    def give_up(self) -> None:
+        if self.kept:
+            self.kept -= 1
+            self.expect_handing_over()
+            self.doors.give_up()
 
     @rule(ticket=consumes(tickets))
     def withdraw(self, ticket: Ticket) -> None:
@@ -294,15 +389,26 @@ class AdmissionMachine(RuleBasedStateMachine):
             self.doors.release(agent)
 
     def fits(self, agent: object) -> bool:
+        if len(self.held) + self.kept >= self.sockets:
+            return False
+        if agent is KEEPER:
+            return self.kept < self.sockets - 1
         if len(self.held) >= self.capacity:
             return False
         return agent is None or self.per_agent is None or self.held.count(agent) < self.per_agent
 
+    def wants(self, ticket: Ticket) -> object:
+        return KEEPER if ticket.owner is KEEPER else ticket.agent
+
     def expect_handing_over(self) -> None:
-        while (first := next((ticket for ticket in self.line if self.fits(ticket.agent)), None)) is not None:
+        while (first := next((ticket for ticket in self.line if self.fits(self.wants(ticket))), None)) is not None:
             self.line.remove(first)
             self.expected.append(first.number)
-            if first.number not in self.gone:
+            if first.number in self.gone:
+                continue
+            if first.owner is KEEPER:
+                self.kept += 1
+            else:
                 self.held.append(first.agent)
 
     @invariant()
@@ -311,9 +417,16 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_who_could_be_served(self) -> None:
-        assert not any(self.fits(ticket.agent) for ticket in self.line)
-        assert self.doors.waiting == len(self.line)
-        assert self.doors.oldest() is (self.line[0] if self.line else None)
+        assert not any(self.fits(self.wants(ticket)) for ticket in self.line)
+        requests = [ticket for ticket in self.line if ticket.owner is not KEEPER]
+        assert (self.doors.waiting, self.doors.keepers_waiting) == (len(requests), len(self.line) - len(requests))
+        assert self.doors.oldest() is (requests[0] if requests else None)
+
+    @invariant()
+    def sockets_suffice_and_one_is_left_for_requests(self) -> None:
+        assert self.doors.kept == self.kept < self.sockets
+        assert self.doors.in_use + self.doors.kept <= self.sockets
+        assert self.doors.wanted == 0 or self.doors.in_use + self.doors.kept == self.sockets
 
     @invariant()
     def no_slot_is_lost_or_given_twice(self) -> None:

@@ -407,6 +407,91 @@ async def test_the_peak_stays_when_the_load_has_gone() -> None:
     assert (now.in_flight, now.peak_in_flight) == (0, 3)
 
 
+# ------------------------------------------------------------------------------------------------ kept sockets
+
+
+async def keeping(limiter: Limiter, callers: int) -> list[asyncio.Task[None]]:
+    """Callers that wait to keep a socket, in order."""
+    tasks = [asyncio.get_running_loop().create_task(limiter.keep()) for _ in range(callers)]
+    await turns()
+    return tasks
+
+
+async def test_a_kept_socket_is_in_no_count_but_its_own() -> None:
+    limiter = Limiter(capacity=2, sockets=3)
+    assert limiter.keep_nowait()
+    await limiter.keep()
+    now = limiter.statistics()
+    assert (now.kept, now.capacity, now.in_flight, now.attempts) == (2, 1, 0, 0)
+    limiter.give_up()
+    limiter.give_up()
+    assert (limiter.kept, limiter.capacity) == (0, 2)
+
+
+async def test_who_waits_to_keep_a_socket_gets_it_in_his_turn() -> None:
+    limiter = Limiter(capacity=2)
+    assert [limiter.acquire_nowait(), limiter.acquire_nowait()] == [True, True]
+    [keeper] = await keeping(limiter, 1)
+    [request] = await waiting(limiter, 1)
+    limiter.release()
+    await turns()
+    assert (keeper.done(), request.done(), limiter.capacity) == (True, False, 1)
+    limiter.release()
+    await turns()
+    assert request.done()
+    limiter.release()
+    limiter.give_up()
+
+
+@pytest.mark.parametrize("served_first", [True, False])
+async def test_no_socket_is_lost_when_its_keeper_is_cancelled(served_first: bool) -> None:
+    limiter = Limiter(capacity=2)
+    limiter.keep_nowait()
+    [keeper] = await keeping(limiter, 1)
+    if served_first:
+        limiter.give_up()
+    keeper.cancel()
+    await turns()
+    if not served_first:
+        limiter.give_up()
+    assert keeper.cancelled()
+    assert (limiter.kept, limiter.statistics().handed_back, limiter.keep_nowait()) == (0, 0, True)
+    limiter.give_up()
+
+
+async def test_close_fails_those_who_wait_to_keep_a_socket() -> None:
+    limiter = Limiter(capacity=2)
+    limiter.keep_nowait()
+    [keeper] = await keeping(limiter, 1)
+    limiter.close()
+    with pytest.raises(PoolClosed):
+        await keeper
+    with pytest.raises(PoolClosed):
+        limiter.keep_nowait()
+    limiter.give_up()
+    assert (limiter.kept, limiter.statistics().closed_out) == (0, 0)
+
+
+async def test_a_single_socket_is_for_requests_alone() -> None:
+    with pytest.raises(TooManyWaiting, match="connector_limit=1 leaves no socket"):
+        await Limiter(capacity=1).keep()
+
+
+async def test_room_is_asked_for_when_a_kept_socket_is_what_somebody_waits_for() -> None:
+    """And not when the limit on requests is."""
+    asked: list[int] = []
+    limiter = Limiter(capacity=2, sockets=3, make_room=lambda: asked.append(limiter.wanted))
+    assert [limiter.acquire_nowait(), limiter.acquire_nowait()] == [True, True]
+    [busy] = await waiting(limiter, 1)
+    assert asked == []
+    busy.cancel()
+    limiter.keep_nowait()
+    [keeper] = await keeping(limiter, 1)
+    assert asked == [1]
+    keeper.cancel()
+    await turns()
+
+
 # ------------------------------------------------------------------------------------------------ any order of events
 
 
