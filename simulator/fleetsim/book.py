@@ -72,7 +72,7 @@ class Book:
             raise ValueError(f"journal_lines must be at least 0, got {journal_lines}")
         self.lock = threading.Lock()
         self.total = Tally()
-        self.parts: list[Tally] = []
+        self.parts: dict[int, Tally] = {}
         self.ring: deque[ConnectionLine | RequestLine] = deque()
         self.open_lines: dict[ConnectionLine, None] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -89,14 +89,11 @@ class Book:
 
     def add_part(self) -> Tally:
         """Return the tally of one more server, whose index is the number of parts there were."""
-        self.parts.append(Tally())
-        return self.parts[-1]
+        return self.part(len(self.parts))
 
     def part(self, server: int) -> Tally:
-        """Return the tally of server number `server`, with new ones for all up to it that have none."""
-        while len(self.parts) <= server:
-            self.add_part()
-        return self.parts[server]
+        """Return the tally of server number `server`, a new one if it has none."""
+        return self.parts.setdefault(server, Tally())
 
     def start_anew(self) -> bool:
         """Forget everything, and number from 1 again. Does nothing and returns False while a connection is open."""
@@ -104,7 +101,7 @@ class Book:
             if self.open_lines:
                 return False
             self.ring.clear()
-            for tally in (self.total, *self.parts):
+            for tally in (self.total, *self.parts.values()):
                 tally.start_anew()
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import Any, Self, TypeVar
@@ -21,11 +21,13 @@ from fleetsim.faults.where import Where
 from fleetsim.fleet_options import (
     Tags,
     check_answer,
+    check_first_index,
     check_journal_lines,
     check_ports,
     check_profile,
     check_seed,
     check_size,
+    spread_ports,
     spread_tags,
     write_hostfile,
 )
@@ -54,7 +56,9 @@ class Fleet(Assertions):
 
     - `profile`: what each server is. `answer`: instead of vLLM's routes, `answer(index)` makes a server's Answer.
     - `host`: where to listen. `base_port`: the first server's port, the others count on; None lets the kernel choose.
-    - `seed`: chooses words and jitter; None takes the profile's.
+      `ports`: instead, the port of each, 0 for what the kernel shall choose.
+    - `seed`: chooses words and jitter; None takes the profile's. `first_index`: the first server's index, which chooses
+      them too, where the fleet is part of a larger one.
     - `tags`: one mapping for all, a sequence of one per server, or a function of the index.
     - `ending`, `keepalive_timeout` (seconds; None never): instead of the profile's.
     - `tell_connection`, `ending_header`: see `FakeVLLMServer`. `journal_lines`: how many the ledger's journal keeps.
@@ -72,7 +76,9 @@ class Fleet(Assertions):
         answer: Callable[[int], Answer] | None = None,
         host: str = "127.0.0.1",
         base_port: int | None = None,
+        ports: Sequence[int] | None = None,
         seed: int | None = None,
+        first_index: int = 0,
         tags: Tags = None,
         ending: str | Ending | None = None,
         keepalive_timeout: float | EllipsisType | None = ...,
@@ -84,7 +90,8 @@ class Fleet(Assertions):
     ) -> None:
         check_size(size)
         check_control(control_port, control_token)
-        check_ports(base_port, size)
+        check_ports(base_port, ports, size)
+        check_first_index(first_index)
         check_profile(profile)
         check_answer(answer)
         check_seed(seed)
@@ -96,11 +103,13 @@ class Fleet(Assertions):
         self._make = make = answer if answer is not None else self._answers()
         idle = self.profile.keepalive_timeout if isinstance(keepalive_timeout, EllipsisType) else keepalive_timeout
         self._armoury = Armoury(seed=self.seed)
+        each_port = spread_ports(base_port, ports, size)
+        each_tags = spread_tags(tags, size, first_index=first_index)
         self._servers = tuple(
             FakeVLLMServer(
                 make(index),
                 host=host,
-                port=0 if base_port is None else base_port + index,
+                port=port,
                 index=index,
                 book=self._book,
                 tags=each,
@@ -111,7 +120,7 @@ class Fleet(Assertions):
                 ending_header=ending_header,
                 armoury=self._armoury,
             )
-            for index, each in enumerate(spread_tags(tags, size))
+            for index, (port, each) in enumerate(zip(each_port, each_tags, strict=True), first_index)
         )
         self._arm_profile()
         self._control: ControlPort | None = None

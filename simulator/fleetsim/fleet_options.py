@@ -14,11 +14,13 @@ from fleetsim.server import FleetEndpoint
 __all__ = [
     "Tags",
     "check_answer",
+    "check_first_index",
     "check_journal_lines",
     "check_ports",
     "check_profile",
     "check_seed",
     "check_size",
+    "spread_ports",
     "spread_tags",
     "write_hostfile",
 ]
@@ -33,12 +35,36 @@ def check_size(size: object) -> None:
         raise ValueError(f"size: expected a whole number of at least 1, got {size!r}")
 
 
-def check_ports(base_port: object, size: int) -> None:
+def check_ports(base_port: object, ports: object, size: int) -> None:
+    if ports is not None:
+        _check_each_port(ports, size)
+        if base_port is not None:
+            raise ValueError(f"base_port: expected None where ports are given, got {base_port!r}")
     if base_port is None:
         return
     highest = _HIGHEST_PORT - size + 1
     if not isinstance(base_port, int) or isinstance(base_port, bool) or not 1 <= base_port <= highest:
         raise ValueError(f"base_port: expected None or 1 to {highest} for {size} servers, got {base_port!r}")
+
+
+def _check_each_port(ports: object, size: int) -> None:
+    if not isinstance(ports, Sequence) or isinstance(ports, str) or len(ports) != size:
+        raise ValueError(f"ports: expected None or one for each of {size} servers, got {ports!r}")
+    for port in ports:
+        if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= _HIGHEST_PORT:
+            raise ValueError(f"ports: expected 0 to {_HIGHEST_PORT} for each server, got {port!r}")
+
+
+def spread_ports(base_port: int | None, ports: Sequence[int] | None, size: int) -> Sequence[int]:
+    """Return the port of each server, 0 for what the kernel shall choose."""
+    if ports is not None:
+        return ports
+    return [0] * size if base_port is None else range(base_port, base_port + size)
+
+
+def check_first_index(index: object) -> None:
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise ValueError(f"first_index: expected a whole number of at least 0, got {index!r}")
 
 
 def check_profile(profile: object) -> None:
@@ -61,19 +87,19 @@ def check_journal_lines(lines: object) -> None:
         raise ValueError(f"journal_lines: expected a whole number of at least 0, got {lines!r}")
 
 
-def spread_tags(tags: Tags, size: int) -> list[dict[str, str]]:
+def spread_tags(tags: Tags, size: int, *, first_index: int = 0) -> list[dict[str, str]]:
     """Return one mapping of tags per server. Raises ValueError naming the tag that a hostfile could not hold."""
     if tags is None:
         return [{} for _ in range(size)]
     if callable(tags):
-        spread = [dict(tags(index)) for index in range(size)]
+        spread = [dict(tags(index)) for index in range(first_index, first_index + size)]
     elif isinstance(tags, Mapping):
         spread = [dict(tags) for _ in range(size)]
     else:
         spread = [dict(each) for each in _sequence(tags)]
     if len(spread) != size:
         raise ValueError(f"tags: expected one mapping for each of {size} servers, got {len(spread)}")
-    for index, each in enumerate(spread):
+    for index, each in enumerate(spread, first_index):
         _check_tags(index, each)
     return spread
 

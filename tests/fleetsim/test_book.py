@@ -19,7 +19,7 @@ def test_the_peak_of_the_fleet_is_the_peak_of_the_sum() -> None:
         lines = [book.opened(server, "peer", 0.0) for _ in range(2)]
         for line in lines:
             book.closed(line, "client", "fin", 1.0)
-    assert [part.peak_open for part in book.parts] == [2, 2]
+    assert [part.peak_open for part in book.parts.values()] == [2, 2]
     assert book.total.peak_open == 2
     assert (book.total.opened, book.total.closed, book.total.open_now) == (4, 4, 0)
 

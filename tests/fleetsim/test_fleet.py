@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import socket
 import urllib.request
 from pathlib import Path
@@ -37,6 +38,41 @@ async def test_an_answer_is_made_for_each_server() -> None:
             async with Peer(server.port) as peer:
                 await peer.send(get("/"))
                 assert (await peer.response()).endswith(b"\r\n\r\n%d" % index)
+
+
+async def words_of(port: int) -> str:
+    """What the server on `port` says to a prompt that is always the same, and what it calls the answer."""
+    async with Peer(port) as peer:
+        await peer.send(post("/v1/completions", "content-type: application/json", body=b'{"prompt": "hi"}'))
+        answer = json.loads((await peer.response()).partition(b"\r\n\r\n")[2])
+        return f"{answer['id']}: {answer['choices'][0]['text']}"
+
+
+async def test_part_of_a_fleet_says_the_words_of_the_whole() -> None:
+    async with Fleet(4, seed=7) as whole, Fleet(2, seed=7, first_index=2, tags=lambda index: {"n": str(index)}) as part:
+        assert [(server.index, server.tags) for server in part] == [(2, {"n": "2"}), (3, {"n": "3"})]
+        words = [await words_of(server.port) for server in whole]
+        assert [await words_of(server.port) for server in part] == words[2:]
+        assert len(set(words)) == 4
+        assert [(server.ledger.requests, server.ledger.opened) for server in part] == [(1, 1), (1, 1)]
+        assert [record.server for record in part.ledger.request_records()] == [2, 3]
+
+
+async def test_a_rule_means_the_servers_of_a_part_by_their_numbers_in_the_whole() -> None:
+    async with Fleet(2, first_index=2, answer=lambda index: hello) as part:
+        with pytest.raises(RuleError, match="expected one of servers 2 to 3, got server=1"):
+            part.fault("before_head", where={"server": 1})
+        part.fault("before_head", where={"server": 3})
+        async with Peer(part[1].port) as peer:
+            await peer.send(post("/"))
+            assert await peer.to_the_end() == b""
+
+
+async def test_a_fleet_comes_back_on_the_ports_it_had() -> None:
+    async with Fleet(3, answer=lambda index: hello) as fleet:
+        ports = [endpoint.port for endpoint in fleet.endpoints]
+    async with Fleet(3, answer=lambda index: hello, ports=ports) as again:
+        assert [endpoint.port for endpoint in again.endpoints] == ports
 
 
 async def test_urls_are_given_in_every_form() -> None:

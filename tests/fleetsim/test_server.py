@@ -160,7 +160,7 @@ async def test_servers_may_share_a_book() -> None:
             await server.ledger.wait_for(opened=1)
         await server.ledger.wait_for(closed=1)
         await server.close()
-    assert (book.total.opened, [part.opened for part in book.parts]) == (2, [1, 1])
+    assert (book.total.opened, [part.opened for part in book.parts.values()]) == (2, [1, 1])
 
 
 async def test_a_fault_strikes_while_its_rule_is_open_and_as_often_as_it_says() -> None:

@@ -10,35 +10,40 @@ DELETE /-/faults/2       remove one
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from fleetsim.control.driven import Driven, DrivenFleet
 from fleetsim.control.guard import Guard, refusal
-from fleetsim.errors import FaultError, RuleError
+from fleetsim.errors import ControlError, FaultError, RuleError
 from fleetsim.exchange import Answer, ApiRequest, Reply, Unary
-from fleetsim.faults.rules import ArmedRule, Rule
+from fleetsim.faults.rules import Rule
 
 if TYPE_CHECKING:
     from fleetsim.fleet import Fleet
 
-__all__ = ["make_control"]
+__all__ = ["answer_for", "make_control"]
 
 _NOT_THERE = refusal(HTTPStatus.NOT_FOUND, "expected /-/servers, /-/ledger or /-/faults")
 
 
 def make_control(fleet: Fleet, *, token: str | None) -> Answer:
     """Return what answers the calls to the control port of `fleet`. Any number of calls may run at once."""
-    return _Control(fleet, Guard(token))
+    return answer_for(DrivenFleet(fleet), token=token)
+
+
+def answer_for(driven: Driven, *, token: str | None) -> Answer:
+    """`make_control` for a fleet whose servers run anywhere."""
+    return _Control(driven, Guard(token))
 
 
 class _Control:
-    def __init__(self, fleet: Fleet, guard: Guard) -> None:
-        self._fleet, self._guard = fleet, guard
-        self._routes: dict[str, dict[str, Callable[[ApiRequest], Unary]]] = {
+    def __init__(self, driven: Driven, guard: Guard) -> None:
+        self._driven, self._guard = driven, guard
+        self._routes: dict[str, dict[str, Callable[[ApiRequest], Awaitable[Unary]]]] = {
             "/-/servers": {"GET": self._servers},
             "/-/ledger": {"GET": self._ledger},
             "/-/faults": {"GET": self._faults, "POST": self._arm, "DELETE": self._clear},
@@ -59,67 +64,43 @@ class _Control:
             answer = refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path}: expected {allowed}, got {request.method}")
             return Unary(answer.status, answer.body, headers=(("allow", allowed),))
         try:
-            answer = handler(request)
+            return await handler(request)
         except FaultError as error:
             return refusal(HTTPStatus.BAD_REQUEST, str(error))
-        await self._fleet.faults.settled()
-        return answer
+        except ControlError as error:
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
-    def _servers(self, _: ApiRequest) -> Unary:
-        return _json(
-            [
-                {
-                    "index": server.index,
-                    "url": server.url,
-                    "state": server.state.value,
-                    "tags": server.tags,
-                    "open_now": server.ledger.open_now,
-                    "in_flight": server.ledger.in_flight,
-                    "requests": server.ledger.requests,
-                }
-                for server in self._fleet
-            ]
-        )
+    async def _servers(self, _: ApiRequest) -> Unary:
+        return _json(await self._driven.servers())
 
-    def _ledger(self, request: ApiRequest) -> Unary:
+    async def _ledger(self, request: ApiRequest) -> Unary:
         asked = parse_qs(request.query, keep_blank_values=True).get("server")
         if asked is None:
-            return _json(dataclasses.asdict(self._fleet.ledger.snapshot()))
-        index, size = asked[-1], len(self._fleet)
+            return _json(await self._driven.figures())
+        index, size = asked[-1], len(self._driven)
         if not (index.isascii() and index.isdigit() and int(index) < size):
             raise RuleError(f"server: expected 0 to {size - 1}, got {index!r}")
-        return _json(dataclasses.asdict(self._fleet[int(index)].ledger.snapshot()))
+        return _json(await self._driven.figures(int(index)))
 
-    def _faults(self, _: ApiRequest) -> Unary:
-        return _json([self._described(rule) for rule in self._fleet.faults.rules()])
+    async def _faults(self, _: ApiRequest) -> Unary:
+        return _json(await self._driven.rules())
 
-    def _arm(self, request: ApiRequest) -> Unary:
+    async def _arm(self, request: ApiRequest) -> Unary:
         try:
             written = json.loads(request.body)
         except ValueError as error:
             raise RuleError(f"body: expected JSON: {error}") from error
-        armed = self._fleet.faults.arm(Rule.parse(written))
-        return _json(self._described(armed), HTTPStatus.CREATED)
+        return _json(await self._driven.arm(Rule.parse(written)), HTTPStatus.CREATED)
 
-    def _clear(self, _: ApiRequest) -> Unary:
-        return _json({"removed": self._fleet.faults.clear()})
+    async def _clear(self, _: ApiRequest) -> Unary:
+        return _json({"removed": await self._driven.clear()})
 
-    def _remove(self, request: ApiRequest) -> Unary:
+    async def _remove(self, request: ApiRequest) -> Unary:
         number = request.path.removeprefix("/-/faults/")
-        armed = self._fleet.faults.find(int(number)) if number.isascii() and number.isdigit() else None
-        if armed is None:
+        removed = await self._driven.remove(int(number)) if number.isascii() and number.isdigit() else None
+        if removed is None:
             return refusal(HTTPStatus.NOT_FOUND, f"faults: expected the number of a rule at work, got {number!r}")
-        armed.remove()
-        return _json(self._described(armed))
-
-    def _described(self, armed: ArmedRule) -> dict[str, Any]:
-        return {
-            "number": armed.number,
-            **armed.rule.written(),
-            "armed": armed.armed,
-            "fired": armed.fired,
-            "over": self._fleet.faults.is_over(armed),
-        }
+        return _json(removed)
 
 
 def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Unary:

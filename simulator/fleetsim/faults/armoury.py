@@ -119,14 +119,14 @@ class Armoury:
             for armed in self._armed.values():
                 armed.begin(clock())
 
-    def arm(self, rule: Rule, *, only: ServerRules | None = None) -> ArmedRule:
-        """Arm `rule` on the servers it is for, of all or of `only` one.
+    def arm(self, rule: Rule, *, only: ServerRules | None = None, number: int | None = None) -> ArmedRule:
+        """Arm `rule` on the servers it is for, of all or of `only` one; `number` is its where another numbers them.
 
         Raises RuleError, and arms nothing, when it is for none of them.
         """
         meant = self._meant(rule.where, self._servers if only is None else [only])
         with self._lock:
-            self._count += 1
+            self._count = self._count + 1 if number is None else number
             armed = self._armed[self._count] = ArmedRule(rule, self._count, self._seed, self._remove, self.settled)
             if self._clock is not None:
                 armed.begin(self._clock())
