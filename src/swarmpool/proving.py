@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import aiohttp
+
+from swarmpool._version import __version__
 from swarmpool.endpoints import AgentEndpoint
 from swarmpool.responses import Response
 from swarmpool.vllm import VLLMPool
@@ -133,6 +136,7 @@ class ProvingClient:
 
     name = "swarmpool"
     features = frozenset({"views", "ledger"})
+    version = f"swarmpool {__version__} over aiohttp {aiohttp.__version__}"
 
     def build(self, endpoints: Sequence[_Endpoint], options: _Options) -> ProvingPool:
         """A pool over `endpoints` that is not open yet."""

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fleetsim.fleet import Fleet
-from fleetsim.proofs.aiohttp_client import Answer
 from fleetsim.proofs.aiohttp_client import client as bare_aiohttp
+from fleetsim.proofs.chat import Answer
 from fleetsim.proofs.claim import (
     IMPATIENCE,
     Evidence,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from fleetsim.proofs import client as clients
 from fleetsim.proofs.claims import CLAIMS
 from fleetsim.proofs.command import prove
 
@@ -89,3 +91,32 @@ def test_help_fits_one_screen_and_has_an_example() -> None:
     assert result.exit_code == 0
     assert len(result.output.splitlines()) <= 24
     assert "fleetsim prove --client swarmpool" in result.output
+
+
+def test_several_clients_end_in_a_matrix_of_client_by_claim() -> None:
+    result = run("--client", "aiohttp", "--client", "swarmpool", "--only", "one-connection,concurrency")
+    assert result.output.splitlines()[-3:] == [
+        "claim           aiohttp  swarmpool",
+        "one-connection  holds    holds",
+        "concurrency     fails    holds",
+    ]
+
+
+def test_all_clients_are_proved_but_those_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    built_in = {"aiohttp": clients.BUILT_IN["aiohttp"], "httpx": clients.BUILT_IN["httpx"]}
+    monkeypatch.setattr(clients, "BUILT_IN", built_in)
+    monkeypatch.delitem(sys.modules, "fleetsim.proofs.httpx_client", raising=False)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    result = run("--client", "all", "--only", "one-connection")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0] == "left out: client 'httpx' needs httpx: pip install 'swarmpool[clients]'"
+    assert lines[-2].split() == ["claim", "aiohttp", "swarmpool"]
+
+
+def test_a_client_that_is_not_installed_is_one_line_and_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "fleetsim.proofs.httpx_client", raising=False)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    result = run("--client", "httpx")
+    assert result.exit_code == 2
+    assert "client 'httpx' needs httpx: pip install 'swarmpool[clients]'" in result.output

@@ -13,7 +13,7 @@ ABSENT = Result("three", "Three.", "n/a", "-", "-", 0.0, "x does not have: views
 
 
 def test_the_json_report_has_the_documented_shape() -> None:
-    report = json.loads(as_json(7, [Run("mine", [FAILS])]))
+    report = json.loads(as_json(7, [Run("mine", [FAILS], "mine 1.0")]))
     assert report == {
         "seed": 7,
         "aiohttp": version("aiohttp"),
@@ -21,6 +21,7 @@ def test_the_json_report_has_the_documented_shape() -> None:
         "runs": [
             {
                 "client": "mine",
+                "version": "mine 1.0",
                 "claims": [
                     {
                         "name": "two",

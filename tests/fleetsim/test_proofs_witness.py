@@ -62,8 +62,9 @@ def test_a_name_resolves_to_the_addresses_it_was_given_and_others_as_ever() -> N
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WatchedLoop)
         loop.names["three.test"] = ("127.0.0.1", "127.0.0.2")
-        found = await loop.getaddrinfo("three.test", 80, type=socket.SOCK_STREAM)
-        assert [address for *_, address in found] == [("127.0.0.1", 80), ("127.0.0.2", 80)]
+        for name in ("three.test", b"three.test"):  # anyio asks with bytes
+            found = await loop.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+            assert [address for *_, address in found] == [("127.0.0.1", 80), ("127.0.0.2", 80)]
         assert (await loop.getaddrinfo("127.0.0.9", 80))[0][4] == ("127.0.0.9", 80)
 
     run(look())

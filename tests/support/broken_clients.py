@@ -14,8 +14,9 @@ from typing import Any
 
 import aiohttp
 
-from fleetsim.proofs.aiohttp_client import AiohttpPool, Answer, Tally
+from fleetsim.proofs.aiohttp_client import AiohttpPool
 from fleetsim.proofs.aiohttp_client import client as bare_aiohttp
+from fleetsim.proofs.chat import Answer, Tally
 from fleetsim.proofs.client import Client, Endpoint, Options, Pool
 
 __all__ = ["BROKEN", "Broken"]

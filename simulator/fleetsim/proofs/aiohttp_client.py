@@ -7,41 +7,19 @@ other; sub-clients and exact counts it does not have. Opened and reused connecti
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
+from fleetsim.proofs.chat import Answer, Tally, event_text, message_text, payload
 from fleetsim.proofs.client import Endpoint, Options, Pool
 
-__all__ = ["AiohttpClient", "AiohttpPool", "Answer", "Tally", "client"]
+__all__ = ["AiohttpClient", "AiohttpPool", "client"]
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How one request ended."""
-
-    ok: bool
-    text: str = ""
-    error: str = ""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What can be counted with public means; the rest stays None."""
-
-    opened: int | None = None
-    closed: int | None = None
-    reused: int | None = None
-    open: int | None = None
-    idle: int | None = None
-    peak_open: int | None = None
-    in_flight: int | None = None
-    waiting: int | None = None
-    peak_in_flight: int | None = None
+# What a session raises for what happens on the wire, and what reading an answer as a chat completion does.
+ERRORS = (aiohttp.ClientError, TimeoutError, ValueError)
 
 
 class AiohttpPool:
@@ -80,10 +58,9 @@ class AiohttpPool:
         """POST and read the answer; errors of the wire are an `Answer`, a closed session raises RuntimeError."""
         try:
             async with self._post(index, prompt, stream=False) as response:
-                body = await response.json()
-        except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
+                return Answer(True, message_text(await response.json()))
+        except ERRORS as error:
             return Answer(False, error=f"{type(error).__name__}: {error}")
-        return Answer(True, body["choices"][0]["message"]["content"])
 
     async def stream(self, index: int, prompt: str, *, leave_after: int | None = None) -> Answer:
         """POST and read events up to `[DONE]`, or leave after so many chunks of text."""
@@ -94,7 +71,7 @@ class AiohttpPool:
                     chunks.append(text)
                     if len(chunks) == leave_after:
                         break
-        except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
+        except ERRORS as error:
             return Answer(False, "".join(chunks), f"{type(error).__name__}: {error}")
         return Answer(True, "".join(chunks))
 
@@ -110,13 +87,8 @@ class AiohttpPool:
     async def _post(self, index: int, prompt: str, *, stream: bool) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the session was never opened")
-        payload = {
-            "model": self._options.model,
-            "messages": [{"role": "user", "content": prompt}],
-            "max_tokens": self._options.max_tokens,
-            "stream": stream,
-        }
-        async with self._session.post(self._urls[index], json=payload) as response:
+        body = payload(self._options, prompt, stream=stream)
+        async with self._session.post(self._urls[index], json=body) as response:
             response.raise_for_status()
             yield response
 
@@ -136,12 +108,11 @@ class AiohttpPool:
 async def texts(content: aiohttp.StreamReader) -> AsyncIterator[str]:
     """The pieces of text in a stream of chat completion events, up to `[DONE]` or the end."""
     async for line in content:
-        data = line.removeprefix(b"data: ").strip()
-        if data == b"[DONE]":
+        text = event_text(line.decode())
+        if text is None:
             return
-        for choice in json.loads(data)["choices"] if data else ():
-            if text := choice["delta"].get("content"):
-                yield text
+        if text:
+            yield text
 
 
 class AiohttpClient:
@@ -149,6 +120,7 @@ class AiohttpClient:
 
     name = "aiohttp"
     features: frozenset[str] = frozenset()
+    version = f"aiohttp {aiohttp.__version__}"
 
     def build(self, endpoints: Sequence[Endpoint], options: Options) -> AiohttpPool:
         """A pool whose session opens with `open`."""

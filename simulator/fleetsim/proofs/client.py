@@ -6,7 +6,8 @@ need not import anything from here: the protocols are structural, and only read-
     [project.entry-points."fleetsim.clients"]
     mine = "my_package.proving:client"
 
-What it cannot do it leaves out of `features`; a claim that needs it is then `n/a` for this client.
+What it cannot do it leaves out of `features`; a claim that needs it is then `n/a` for this client. It may have a
+`version`, text that says what it is and drives, such as `httpx 0.28.1`, which goes into reports.
 """
 
 from __future__ import annotations
@@ -25,15 +26,25 @@ __all__ = [
     "ClientError",
     "Counts",
     "Endpoint",
+    "MissingClientError",
     "Options",
     "Outcome",
     "Pool",
     "client_names",
     "load_client",
+    "version_of",
 ]
 
 GROUP: Final = "fleetsim.clients"
-BUILT_IN: Final[Mapping[str, str]] = {"aiohttp": "fleetsim.proofs.aiohttp_client:client"}
+BUILT_IN: Final[Mapping[str, str]] = {
+    "aiohttp": "fleetsim.proofs.aiohttp_client:client",
+    "httpx": "fleetsim.proofs.httpx_client:client",
+    "openai": "fleetsim.proofs.openai_client:client",
+    "openai-aiohttp": "fleetsim.proofs.openai_client:client_over_aiohttp",
+}
+
+_OURS = "fleetsim"
+_INSTALL = "pip install 'swarmpool[clients]'"
 
 FEATURES: Final[Mapping[str, str]] = {
     "views": "sub-clients over some of the endpoints: by_tag, sample, select, slice",
@@ -149,6 +160,10 @@ class ClientError(Exception):
     """No client of that name, or its adapter cannot be used; the message says which and what was expected."""
 
 
+class MissingClientError(ClientError):
+    """The client is known and not installed; the message says what to install."""
+
+
 def _registered() -> dict[str, EntryPoint]:
     built_in = {name: EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
     return built_in | {entry.name: entry for entry in entry_points(group=GROUP)}
@@ -160,12 +175,20 @@ def client_names() -> list[str]:
 
 
 def load_client(name: str) -> Client:
-    """The adapter called `name`. Raises `ClientError` if there is none or it does not offer what it must."""
+    """The adapter called `name`.
+
+    Raises `ClientError` if there is none or it does not offer what it must, `MissingClientError` if it is one of ours
+    and what it drives is not installed.
+    """
     entry = _registered().get(name)
     if entry is None:
         raise ClientError(f"no client {name!r}: expected one of {', '.join(client_names())}")
     try:
         client = entry.load()
+    except ModuleNotFoundError as error:
+        if BUILT_IN.get(name) != entry.value or (error.name or "").startswith(_OURS):
+            raise ClientError(f"client {name!r} ({entry.value}) cannot be imported: {error}") from error
+        raise MissingClientError(f"client {name!r} needs {error.name}: {_INSTALL}") from error
     except (ImportError, AttributeError) as error:
         raise ClientError(f"client {name!r} ({entry.value}) cannot be imported: {error}") from error
     return _checked(name, client)
@@ -181,3 +204,8 @@ def _checked(name: str, client: Client) -> Client:
     if asyncio.iscoroutinefunction(client.build):
         raise ClientError(f"client {name!r}: build must be a plain function, not a coroutine function")
     return client
+
+
+def version_of(client: Client) -> str:
+    """What `client` says it is and drives, with versions; its name where it says nothing."""
+    return str(getattr(client, "version", client.name))

@@ -10,16 +10,21 @@ from rich.console import Console
 
 from fleetsim.proofs.claim import Claim
 from fleetsim.proofs.claims import CLAIMS
-from fleetsim.proofs.client import Client, ClientError, client_names, load_client
+from fleetsim.proofs.client import Client, ClientError, MissingClientError, client_names, load_client, version_of
+from fleetsim.proofs.matrix import matrix_lines
 from fleetsim.proofs.report import Run, as_json, failed, summary
 from fleetsim.proofs.runner import run_claims
 from fleetsim.proofs.table import list_claims, progress
 
 __all__ = ["prove"]
 
+ALL = "all"
+
 
 @click.command(epilog="Exit status: 0 all claims hold, 1 a claim fails, 2 bad input.")
-@click.option("--client", "names", multiple=True, metavar="NAME", help="Client to prove (repeatable) [swarmpool].")
+@click.option(
+    "--client", "names", multiple=True, metavar="NAME", help="Client to prove, or all; repeatable [swarmpool]."
+)
 @click.option("--only", multiple=True, metavar="CLAIM", help="Run this claim only: its name or number; repeatable.")
 @click.option("--list", "listing", is_flag=True, help="List the claims and the clients, and stop.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of texts, choices and delays.")
@@ -30,17 +35,20 @@ def prove(names: tuple[str, ...], only: tuple[str, ...], listing: bool, seed: in
     Each claim is a scenario that would break it; the verdict rests on what the client counted and what the fleet saw.
 
     \b
-    Example: fleetsim prove --client swarmpool --client aiohttp
+    Examples: fleetsim prove --client swarmpool --client aiohttp
+              fleetsim prove --client all
     """
     console = Console(highlight=False)
     if listing:
         list_claims(console, CLAIMS)
-        console.print(f"clients: {', '.join(client_names())}")
+        console.print(f"clients: {', '.join([*client_names(), ALL])}")
         return
     claims = chosen_claims(only)
-    clients = chosen_clients(names or ("swarmpool",))
+    clients = chosen_clients(console, names or ("swarmpool",))
     check_writable(report)
     runs = [prove_client(console, client, claims, seed) for client in clients]
+    if len(runs) > 1:
+        console.print("\n".join(["", *matrix_lines(runs)]), soft_wrap=True)
     if report is not None:
         report.write_text(as_json(seed, runs), encoding="utf-8")
     if failed(runs):
@@ -54,7 +62,7 @@ def prove_client(console: Console, client: Client, claims: Sequence[Claim], seed
         for result in run_claims(client, claims, seed, started=shown.started):
             results.append(result)
             shown.finished(result)
-    run = Run(client.name, results)
+    run = Run(client.name, results, version_of(client))
     console.print(summary(run, seed), soft_wrap=True)
     return run
 
@@ -76,12 +84,24 @@ def claim_name(word: str) -> str:
     )
 
 
-def chosen_clients(names: Sequence[str]) -> list[Client]:
-    """The adapters called `names`."""
+def chosen_clients(console: Console, names: Sequence[str]) -> list[Client]:
+    """The adapters called `names`; for `all` every one whose packages are installed, the others told of."""
     try:
-        return [load_client(name) for name in dict.fromkeys(names)]
+        named = {name: load_client(name) for name in names if name != ALL}
+        return list((named | (installed_clients(console) if ALL in names else {})).values())
     except ClientError as error:
         raise click.BadParameter(str(error), param_hint="--client") from error
+
+
+def installed_clients(console: Console) -> dict[str, Client]:
+    """Every client there is, by name; a line on `console` for each that is not installed."""
+    clients = {}
+    for name in client_names():
+        try:
+            clients[name] = load_client(name)
+        except MissingClientError as error:
+            console.print(f"left out: {error}", soft_wrap=True, markup=False)
+    return clients
 
 
 def check_writable(report: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""The report for programs: `{"seed", "aiohttp", "python", "runs": [{"client", "claims": [...]}]}`."""
+"""The report for programs: `{"seed", "aiohttp", "python", "runs": [{"client", "version", "claims": [...]}]}`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ __all__ = ["Run", "as_json", "failed", "summary"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All results of one client, in the claims' order."""
+    """All results of one client, in the claims' order; `version` says what it is and drives, with their versions."""
 
     client: str
     claims: Sequence[Result]
+    version: str = ""
 
 
 def as_json(seed: int, runs: Sequence[Run]) -> str:
@@ -29,7 +30,10 @@ def as_json(seed: int, runs: Sequence[Run]) -> str:
         "seed": seed,
         "aiohttp": version("aiohttp"),
         "python": platform.python_version(),
-        "runs": [{"client": run.client, "claims": [asdict(result) for result in run.claims]} for run in runs],
+        "runs": [
+            {"client": run.client, "version": run.version, "claims": [asdict(result) for result in run.claims]}
+            for run in runs
+        ],
     }
     return json.dumps(report, indent=2) + "\n"
 

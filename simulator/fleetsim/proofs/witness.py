@@ -63,7 +63,8 @@ class WatchedLoop(asyncio.SelectorEventLoop):
         await super().sock_connect(sock, address)
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> list[Any]:
-        if host not in self.names:
+        name = host.decode("ascii") if isinstance(host, bytes) else host  # anyio encodes names itself
+        if name not in self.names:
             return await super().getaddrinfo(host, port, **hints)
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
-        return [(*kind, (address, int(port))) for address in self.names[host]]
+        return [(*kind, (address, int(port))) for address in self.names[name]]
