@@ -18,8 +18,9 @@ if TYPE_CHECKING:
         LedgerTimeoutError,
         RuleError,
         StuckRequestError,
+        WebSocketClosedError,
     )
-    from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Unary
+    from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Unary, WebSocket, WebSocketEnd
     from fleetsim.faults.catalogue import Fault, fault_names, parse_fault
     from fleetsim.faults.rules import ArmedRule, Rule
     from fleetsim.faults.scripts import Script
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from fleetsim.hold import Hold
     from fleetsim.ledger import Ledger, LedgerSnapshot
     from fleetsim.profile import Profile, ProfileError
-    from fleetsim.records import ConnectionRecord, RequestRecord
+    from fleetsim.records import ConnectionRecord, RequestRecord, WebSocketRecord
     from fleetsim.server import FakeVLLMServer, FleetEndpoint, ServerState
     from fleetsim.wire.endings import Ending, ending_names, parse_ending
 
@@ -63,6 +64,10 @@ __all__ = [
     "ServerState",
     "StuckRequestError",
     "Unary",
+    "WebSocket",
+    "WebSocketClosedError",
+    "WebSocketEnd",
+    "WebSocketRecord",
     "Where",
     "ending_names",
     "fault_names",
@@ -81,8 +86,9 @@ _HOMES = {
         "LedgerTimeoutError",
         "RuleError",
         "StuckRequestError",
+        "WebSocketClosedError",
     ),
-    "fleetsim.exchange": ("Answer", "ApiRequest", "EventStream", "Reply", "Unary"),
+    "fleetsim.exchange": ("Answer", "ApiRequest", "EventStream", "Reply", "Unary", "WebSocket", "WebSocketEnd"),
     "fleetsim.faults.catalogue": ("Fault", "fault_names", "parse_fault"),
     "fleetsim.faults.rules": ("ArmedRule", "Rule"),
     "fleetsim.faults.scripts": ("Script",),
@@ -91,7 +97,7 @@ _HOMES = {
     "fleetsim.hold": ("Hold",),
     "fleetsim.ledger": ("Ledger", "LedgerSnapshot"),
     "fleetsim.profile": ("Profile", "ProfileError"),
-    "fleetsim.records": ("ConnectionRecord", "RequestRecord"),
+    "fleetsim.records": ("ConnectionRecord", "RequestRecord", "WebSocketRecord"),
     "fleetsim.server": ("FakeVLLMServer", "FleetEndpoint", "ServerState"),
     "fleetsim.wire.endings": ("Ending", "ending_names", "parse_ending"),
 }

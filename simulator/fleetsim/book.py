@@ -12,7 +12,15 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 
-from fleetsim.records import ConnectionLine, EndedBy, EndedHow, RequestLine, RequestOutcome
+from fleetsim.records import (
+    ClosedHow,
+    ConnectionLine,
+    EndedBy,
+    EndedHow,
+    RequestLine,
+    RequestOutcome,
+    WebSocketLine,
+)
 
 __all__ = ["JOURNAL_LINES", "Book", "Tally"]
 
@@ -27,13 +35,18 @@ class Tally:
         "dropped",
         "ended_connections",
         "in_flight",
+        "messages_in",
+        "messages_out",
         "open_now",
         "opened",
         "peak_in_flight",
         "peak_open",
+        "peak_websockets",
         "requests",
         "reused",
         "watchers",
+        "websockets",
+        "websockets_open",
     )
 
     def __init__(self) -> None:
@@ -43,6 +56,8 @@ class Tally:
     def start_anew(self) -> None:
         self.opened = self.closed = self.open_now = self.peak_open = 0
         self.requests = self.reused = self.in_flight = self.peak_in_flight = 0
+        self.websockets = self.websockets_open = self.peak_websockets = 0
+        self.messages_in = self.messages_out = 0
         self.dropped = 0
         self.ended_connections: Counter[int] = Counter()
 
@@ -63,6 +78,11 @@ class Tally:
         if self.in_flight > self.peak_in_flight:
             self.peak_in_flight = self.in_flight
 
+    def count_websocket(self) -> None:
+        self.websockets += 1
+        self.websockets_open += 1
+        self.peak_websockets = max(self.peak_websockets, self.websockets_open)
+
 
 class Book:
     """The account of one fleet. Connections and requests are numbered from 1 over the whole fleet."""
@@ -73,7 +93,7 @@ class Book:
         self.lock = threading.Lock()
         self.total = Tally()
         self.parts: dict[int, Tally] = {}
-        self.ring: deque[ConnectionLine | RequestLine] = deque()
+        self.ring: deque[ConnectionLine | RequestLine | WebSocketLine] = deque()
         self.open_lines: dict[ConnectionLine, None] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread = 0
@@ -154,7 +174,47 @@ class Book:
         if part.watchers or total.watchers:
             self._call_watchers(part)
 
-    def _append(self, line: ConnectionLine | RequestLine) -> None:
+    def websocket_opened(self, request: RequestLine, now: float) -> WebSocketLine:
+        """The handshake that `request` asked for is done."""
+        part, total = self.parts[request.server], self.total
+        with self.lock:
+            total.count_websocket()
+            part.count_websocket()
+            line = WebSocketLine(
+                total.websockets, request.server, request.connection, request.number, request.path, now
+            )
+            self._append(line)
+        self._call_watchers(part)
+        return line
+
+    def message_in(self, line: WebSocketLine) -> None:
+        """A whole message of the client's has come."""
+        part, total = self.parts[line.server], self.total
+        with self.lock:
+            line.messages_in += 1
+            total.messages_in += 1
+            part.messages_in += 1
+        self._call_watchers(part)
+
+    def message_out(self, line: WebSocketLine) -> None:
+        """A message to the client is with the transport."""
+        part, total = self.parts[line.server], self.total
+        with self.lock:
+            line.messages_out += 1
+            total.messages_out += 1
+            part.messages_out += 1
+        self._call_watchers(part)
+
+    def websocket_ended(self, line: WebSocketLine, by: EndedBy, how: ClosedHow, code: int | None, now: float) -> None:
+        """A websocket is over: its connection ends, or the work for it has stopped."""
+        part, total = self.parts[line.server], self.total
+        with self.lock:
+            line.ended_at, line.ended_by, line.ended_how, line.close_code = now, by, how, code
+            total.websockets_open -= 1
+            part.websockets_open -= 1
+        self._call_watchers(part)
+
+    def _append(self, line: ConnectionLine | RequestLine | WebSocketLine) -> None:
         self.ring.append(line)
         if len(self.ring) > self._journal_lines:
             lost = self.ring.popleft()

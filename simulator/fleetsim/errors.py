@@ -8,6 +8,7 @@ FleetError                      anything the fleet refuses or cannot do
 │   └── RuleError               when a fault is to strike was said wrongly
 ├── ControlError                a running fleet could not be found, reached or driven
 ├── StuckRequestError           an answer kept running after it was cancelled
+├── WebSocketClosedError        a message was to be sent on a websocket that is closed
 └── LedgerTimeoutError          the ledger did not come to the wanted figures in time; also a TimeoutError
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "LedgerTimeoutError",
     "RuleError",
     "StuckRequestError",
+    "WebSocketClosedError",
 ]
 
 
@@ -65,6 +67,10 @@ class ControlError(FleetError):
 
 class StuckRequestError(FleetError):
     """Requests were cancelled when their server closed, and had not stopped when the grace was over."""
+
+
+class WebSocketClosedError(FleetError):
+    """A websocket is closed, by whichever side: nothing can be sent on it any more."""
 
 
 class LedgerTimeoutError(FleetError, TimeoutError):

@@ -3,7 +3,8 @@
 Guarantees. Counters are exact for ever; the journal is a ring and says how many lines it has dropped. The fleet's
 peaks are peaks of the sum over its servers at one instant, not sums of peaks. A connection counts as open from its
 accept until its socket has gone *and* the work for its last request has stopped; a request is in flight from its head
-until the last byte of its answer is with the transport, or the work for it has stopped.
+until the last byte of its answer is with the transport, or the work for it has stopped. The request that asks for a
+websocket is over with the handshake; from then on the websocket is open.
 
 A ledger only reads (`book.py` writes), from any thread, and never sees half an event.
 
@@ -22,15 +23,15 @@ from typing import TypedDict, Unpack
 
 from fleetsim.book import Book, Tally
 from fleetsim.errors import LedgerTimeoutError
-from fleetsim.records import ConnectionRecord, RequestRecord
+from fleetsim.records import ConnectionRecord, RequestRecord, WebSocketRecord
 
 __all__ = ["Figures", "Ledger", "LedgerSnapshot"]
 
-_GAUGES = frozenset({"open_now", "in_flight"})
+_GAUGES = frozenset({"open_now", "in_flight", "websockets_open"})
 
 
 class Figures(TypedDict, total=False):
-    """The figures one can wait for: gauges (`open_now`, `in_flight`) exactly, all others at least."""
+    """The figures one can wait for: gauges (`open_now`, `in_flight`, `websockets_open`) exactly, others at least."""
 
     opened: int
     closed: int
@@ -40,9 +41,15 @@ class Figures(TypedDict, total=False):
     requests: int
     in_flight: int
     peak_in_flight: int
+    websockets: int
+    websockets_open: int
+    peak_websockets: int
+    messages_in: int
+    messages_out: int
 
 
 _NAMES = tuple(Figures.__annotations__)
+_OF_WEBSOCKETS = ("websockets", "websockets_open", "peak_websockets", "messages_in", "messages_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,11 @@ class LedgerSnapshot:
     peak_in_flight: int
     requests_per_connection: Mapping[int, int]
     dropped: int
+    websockets: int = 0
+    websockets_open: int = 0
+    peak_websockets: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
 
 
 class Ledger:
@@ -69,7 +81,8 @@ class Ledger:
 
     def __repr__(self) -> str:
         whose = "fleet" if self._server is None else f"server {self._server}"
-        figures = ", ".join(f"{name}={getattr(self, name)}" for name in _NAMES)
+        told = [name for name in _NAMES if self.websockets or name not in _OF_WEBSOCKETS]
+        figures = ", ".join(f"{name}={getattr(self, name)}" for name in told)
         return f"<Ledger of {whose}: {figures}>"
 
     @property
@@ -113,6 +126,31 @@ class Ledger:
         return self._tally.peak_in_flight
 
     @property
+    def websockets(self) -> int:
+        """Websockets whose handshake was done."""
+        return self._tally.websockets
+
+    @property
+    def websockets_open(self) -> int:
+        """Websockets open at this instant."""
+        return self._tally.websockets_open
+
+    @property
+    def peak_websockets(self) -> int:
+        """The most websockets ever open at one instant."""
+        return self._tally.peak_websockets
+
+    @property
+    def messages_in(self) -> int:
+        """Whole messages that came on websockets, control frames left out."""
+        return self._tally.messages_in
+
+    @property
+    def messages_out(self) -> int:
+        """Messages sent on websockets."""
+        return self._tally.messages_out
+
+    @property
     def dropped(self) -> int:
         """Journal lines lost because the ring was full."""
         return self._tally.dropped
@@ -132,8 +170,9 @@ class Ledger:
                 dropped=self._tally.dropped,
             )
 
-    def journal(self) -> tuple[ConnectionRecord | RequestRecord, ...]:
-        """Return the lines still in the ring, oldest first: connections by opening, requests by arrival."""
+    def journal(self) -> tuple[ConnectionRecord | RequestRecord | WebSocketRecord, ...]:
+        """Return the lines still in the ring, oldest first: connections by opening, requests by arrival, websockets by
+        their handshake."""
         with self._book.lock:
             return tuple(line.record() for line in self._book.ring if self._server in (None, line.server))
 
@@ -144,6 +183,10 @@ class Ledger:
     def request_records(self) -> tuple[RequestRecord, ...]:
         """Return the journal's requests, in the order they arrived."""
         return tuple(record for record in self.journal() if isinstance(record, RequestRecord))
+
+    def websocket_records(self) -> tuple[WebSocketRecord, ...]:
+        """Return the journal's websockets, in the order their handshakes were done."""
+        return tuple(record for record in self.journal() if isinstance(record, WebSocketRecord))
 
     async def wait_for(self, *, timeout: float | None = 5.0, **figures: Unpack[Figures]) -> None:
         """Return when the ledger holds all the `figures` at one instant; at once if it does now.

@@ -1,7 +1,7 @@
-"""What the ledger's journal holds: one record per connection and one per request.
+"""What the ledger's journal holds: one record per connection, one per request and one per websocket.
 
-The fleet writes into the mutable `ConnectionLine` and `RequestLine`; readers get frozen copies of them. Times are
-`loop.time()` of the fleet's loop, in seconds.
+The fleet writes into the mutable `ConnectionLine`, `RequestLine` and `WebSocketLine`; readers get frozen copies. Times
+are `loop.time()` of the fleet's loop, in seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "ClosedHow",
     "ConnectionLine",
     "ConnectionRecord",
     "EndedBy",
@@ -19,10 +20,14 @@ __all__ = [
     "RequestLine",
     "RequestOutcome",
     "RequestRecord",
+    "WebSocketLine",
+    "WebSocketRecord",
 ]
 
 EndedBy = Literal["client", "server"]
 EndedHow = Literal["fin", "rst"]
+ClosedHow = Literal["close", "fin", "rst"]
+"""How a websocket ended. `close`: with a close frame, whatever came behind it."""
 
 RequestOutcome = Literal["complete", "cut", "client_gone", "server_closed", "error"]
 """How a request ended.
@@ -56,7 +61,8 @@ class RequestRecord:
 
     `status` is the HTTP status of the head sent, None if none was; `ending` the name of the ending applied; they and
     the two after them are None while the request is in flight. `faults` names the faults chosen for it, by its header
-    or by a rule, in the order they were chosen.
+    or by a rule, in the order they were chosen. `websocket`: it asked for one; where that was granted, `status` is 101,
+    the request ended with the handshake, and a WebSocketRecord tells the rest.
     """
 
     number: int
@@ -71,6 +77,31 @@ class RequestRecord:
     ended_at: float | None
     outcome: RequestOutcome | None
     faults: tuple[str, ...] = ()
+    websocket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketRecord:
+    """One websocket, from its handshake on. `number` counts over the fleet, from 1; `request` is the number of the
+    request that asked for it.
+
+    Messages are whole ones, control frames left out. `ended_by` is who sent the first close frame, or, where there was
+    none, who ended the connection; `close_code` is that frame's, 1005 for a frame without one. They are None while it
+    is open, and `close_code` is where no close frame was seen.
+    """
+
+    number: int
+    server: int
+    connection: int
+    request: int
+    path: str
+    opened_at: float
+    messages_in: int
+    messages_out: int
+    ended_at: float | None
+    ended_by: EndedBy | None
+    ended_how: ClosedHow | None
+    close_code: int | None
 
 
 class ConnectionLine:
@@ -116,6 +147,27 @@ class RequestLine(msgspec.Struct, eq=False, gc=False):
     ended_at: float | None = None
     outcome: RequestOutcome | None = None
     faults: tuple[str, ...] = ()
+    websocket: bool = False
 
     def record(self) -> RequestRecord:
         return RequestRecord(*msgspec.structs.astuple(self))
+
+
+class WebSocketLine(msgspec.Struct, eq=False, gc=False):
+    """The ledger's own, growing account of one websocket; its fields are those of `WebSocketRecord`."""
+
+    number: int
+    server: int
+    connection: int
+    request: int
+    path: str
+    opened_at: float
+    messages_in: int = 0
+    messages_out: int = 0
+    ended_at: float | None = None
+    ended_by: EndedBy | None = None
+    ended_how: ClosedHow | None = None
+    close_code: int | None = None
+
+    def record(self) -> WebSocketRecord:
+        return WebSocketRecord(*msgspec.structs.astuple(self))

@@ -5,7 +5,14 @@ import dataclasses
 import msgspec
 import pytest
 
-from fleetsim.records import ConnectionLine, ConnectionRecord, RequestLine, RequestRecord
+from fleetsim.records import (
+    ConnectionLine,
+    ConnectionRecord,
+    RequestLine,
+    RequestRecord,
+    WebSocketLine,
+    WebSocketRecord,
+)
 
 
 def test_a_record_is_the_line_as_it_is_now() -> None:
@@ -21,6 +28,14 @@ def test_the_record_of_a_request_is_its_line_field_by_field() -> None:
     before = line.record()
     line.status, line.ending, line.ended_at, line.outcome = 200, "split", 2.5, "complete"
     assert before == RequestRecord(9, 2, 7, 4, "GET", "/", 1.5, None, None, None, None)
+    assert dataclasses.asdict(line.record()) == msgspec.structs.asdict(line)
+
+
+def test_the_record_of_a_websocket_is_its_line_field_by_field() -> None:
+    line = WebSocketLine(1, 2, 7, 9, "/echo", 1.5)
+    before = line.record()
+    line.messages_in, line.ended_at, line.ended_by, line.ended_how, line.close_code = 3, 2.5, "client", "close", 1000
+    assert before == WebSocketRecord(1, 2, 7, 9, "/echo", 1.5, 0, 0, None, None, None, None)
     assert dataclasses.asdict(line.record()) == msgspec.structs.asdict(line)
 
 

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from fleetsim import ConnectionRecord, RequestRecord
-from fleetsim.testing.evidence import connections_in_words, counted, limited, request_in_words
+from fleetsim import ConnectionRecord, RequestRecord, WebSocketRecord
+from fleetsim.testing.evidence import (
+    connections_in_words,
+    counted,
+    limited,
+    request_in_words,
+    websocket_in_words,
+)
 
 OPEN = ConnectionRecord(
     connection=3,
@@ -51,6 +59,17 @@ def test_a_connection_says_where_it_led_what_it_carried_and_how_it_ended() -> No
     ]
     (line,) = connections_in_words([OPEN], [request()])
     assert line.endswith("open, serving POST /x")
+
+
+def test_a_websocket_says_what_it_carries_and_how_it_ended() -> None:
+    still = WebSocketRecord(2, 1, 3, 5, "/echo", 1.0, 1, 2, None, None, None, None)
+    (line,) = connections_in_words([OPEN], [still])
+    assert line.endswith("open, a websocket at /echo, 1 message in and 2 out")
+    assert websocket_in_words(still) == ("server 1: connection 3, websocket 2 at /echo, 1 message in and 2 out, open")
+    closed = dataclasses.replace(still, ended_at=1.25, ended_by="client", ended_how="close", close_code=1000)
+    assert websocket_in_words(closed).endswith(", ended by the client (close 1000) after 250ms")
+    lost = dataclasses.replace(still, ended_at=1.25, ended_by="server", ended_how="rst")
+    assert websocket_in_words(lost).endswith(", ended by the server (rst) after 250ms")
 
 
 def test_a_request_says_what_became_of_it() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from answers import hello
 from raw_http import Peer, get
+from raw_websocket import masked, websocket
 
 from fleetsim import Fleet
 from fleetsim.testing.journal import account_of, journal_in_words, trace_path, write_trace
@@ -24,6 +25,21 @@ async def test_the_journal_in_words_shows_figures_connections_and_requests() -> 
     assert lines[1].endswith(", 2 requests, open, serving GET /b")
     assert "request 1 (its 1st): GET /a, status 200, complete after" in lines[2]
     assert lines[3].endswith("connection 1, request 2 (its 2nd): GET /b, in flight")
+
+
+async def test_the_journal_tells_of_websockets(tmp_path: Path) -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer:
+        await peer.send(masked(1, b"hi"))
+        await peer.until(b"hi")
+        account = account_of(fleet)
+    figures, connection, request, open_ = journal_in_words(account).splitlines()
+    assert figures.endswith("websockets=1, websockets_open=1, peak_websockets=1, messages_in=1, messages_out=1>")
+    assert connection.endswith("1 request, open, a websocket at /echo, 1 message in and 1 out")
+    assert "GET /echo, status 101, complete after" in request
+    assert open_.endswith("connection 1, websocket 1 at /echo, 1 message in and 1 out, open")
+    write_trace(tmp_path / "trace.jsonl", "test", [account])
+    last = json.loads((tmp_path / "trace.jsonl").read_text().splitlines()[-1])
+    assert (last["kind"], last["path"], last["messages_in"]) == ("websocket", "/echo", 1)
 
 
 async def test_a_long_journal_shows_its_end() -> None:

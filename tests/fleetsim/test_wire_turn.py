@@ -4,7 +4,7 @@ import pytest
 from answers import Witness, hello
 from raw_http import Peer, get, post
 
-from fleetsim import ApiRequest, Fleet, Reply, Unary
+from fleetsim import ApiRequest, Fleet, Reply, Unary, WebSocket, WebSocketEnd
 from fleetsim.wire.turn import is_loopback
 
 
@@ -79,10 +79,16 @@ async def test_nothing_is_told_unless_asked_for() -> None:
         assert b"x-fleet" not in await peer.response()
 
 
-async def test_a_websocket_request_is_answered_as_plain_http_and_closed() -> None:
-    async with Fleet(1, answer=lambda index: hello) as fleet, Peer(fleet[0].port) as peer:
-        await peer.send(get("/", "connection: upgrade", "upgrade: websocket"))
-        assert (await peer.to_the_end()).startswith(b"HTTP/1.1 200 OK\r\n")
+async def test_a_websocket_where_none_was_asked_for_is_a_500() -> None:
+    async def talk(end: WebSocketEnd) -> None:
+        raise AssertionError("there is no websocket")
+
+    async def grant(request: ApiRequest) -> WebSocket:
+        return WebSocket(talk)
+
+    async with Fleet(1, answer=lambda index: grant) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(get("/"))
+        assert (await peer.to_the_end()).startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
 
 
 async def test_any_other_upgrade_is_ignored() -> None:

@@ -1,7 +1,8 @@
 """From a request to its route, and what is refused on the way.
 
 The order is vLLM's: the authentication middleware before the router, so that a wrong key is 401 even on a path that is
-not there; then the router's own refusals (404, 405, a slash too many); then the route.
+not there; then the router's own refusals (404, 405, a slash too many); then the route. Websockets have routes of their
+own: where there is none, 403, and a plain request for one of them finds nothing there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from http import HTTPStatus
 
 from fleetsim.api.chat import create_chat_completion
 from fleetsim.api.completions import create_completion
+from fleetsim.api.echo import echo
 from fleetsim.api.embeddings import create_embedding
 from fleetsim.api.generate import generate
 from fleetsim.api.instrumentation import health, load, version
@@ -19,12 +21,13 @@ from fleetsim.api.models import list_models
 from fleetsim.api.refusals import RefusalError, detail
 from fleetsim.api.served import Server
 from fleetsim.api.tokenize import detokenize, tokenize
-from fleetsim.exchange import Answer, ApiRequest, Reply, Unary
+from fleetsim.exchange import Answer, ApiRequest, Reply, Unary, WebSocket
 from fleetsim.profile import Profile
 
 __all__ = ["make_app"]
 
 Route = Callable[[Server, ApiRequest], Awaitable[Reply]]
+WebSocketRoute = Callable[[Server, ApiRequest], Awaitable[WebSocket]]
 
 # FastAPI's GET routes do not answer HEAD.
 _ROUTES: dict[str, dict[str, Route]] = {
@@ -40,8 +43,13 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/detokenize": {"POST": detokenize},
     "/generate": {"POST": generate},
 }
+_WEBSOCKETS: dict[str, WebSocketRoute] = {
+    "/echo": echo,
+}
 _GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 _UNAUTHORIZED = Unary(HTTPStatus.UNAUTHORIZED, b'{"error":"Unauthorized"}')
+# Starlette's router closes a websocket it has no route for before accepting it, which uvicorn turns into this.
+_NO_WEBSOCKET = Unary(HTTPStatus.FORBIDDEN, b"", "text/plain; charset=utf-8")
 _NOT_FOUND = detail(HTTPStatus.NOT_FOUND)
 
 
@@ -61,9 +69,12 @@ class _App:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    async def __call__(self, request: ApiRequest) -> Reply:
+    async def __call__(self, request: ApiRequest) -> Reply | WebSocket:
         if self._server.served.api_key is not None and not self._authorized(request):
             return _UNAUTHORIZED
+        if request.websocket:
+            granting = _WEBSOCKETS.get(request.path)
+            return _NO_WEBSOCKET if granting is None else await granting(self._server, request)
         routes = _ROUTES.get(request.path)
         if routes is None:
             return _no_route(request)

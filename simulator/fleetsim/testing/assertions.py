@@ -121,7 +121,7 @@ def most_first(fleet: Iterable[Counted]) -> list[Counted]:
 
 
 def connections(ledger: Ledger, records: Iterable[ConnectionRecord]) -> list[str]:
-    return connections_in_words(records, ledger.request_records())
+    return connections_in_words(records, (*ledger.request_records(), *ledger.websocket_records()))
 
 
 def told(said: str, evidence: Sequence[str], dropped: int) -> str:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fleetsim.records import ConnectionRecord, RequestRecord
+from fleetsim.records import ConnectionRecord, RequestRecord, WebSocketRecord
 from fleetsim.units import format_duration
 
-__all__ = ["connection_in_words", "connections_in_words", "counted", "limited", "request_in_words"]
+__all__ = [
+    "Busy",
+    "connection_in_words",
+    "connections_in_words",
+    "counted",
+    "limited",
+    "request_in_words",
+    "websocket_in_words",
+]
+
+Busy = RequestRecord | WebSocketRecord
+"""What a connection is doing: answering a request, or carrying a websocket."""
 
 _SHOWN = 12
 
@@ -23,25 +34,31 @@ def limited(lines: Sequence[str], most: int = _SHOWN) -> list[str]:
     return [*lines[:most], *([f"... and {left} more"] if left > 0 else [])]
 
 
-def connections_in_words(records: Iterable[ConnectionRecord], requests: Iterable[RequestRecord]) -> list[str]:
-    """Return for each connection where it led, what it carried and how it ended; `requests` say what is in flight."""
-    busy = {request.connection: request for request in requests if request.ended_at is None}
+def connections_in_words(records: Iterable[ConnectionRecord], carried: Iterable[Busy]) -> list[str]:
+    """Return for each connection where it led, what it carried and how it ended; `carried` says what goes on there."""
+    busy = {each.connection: each for each in carried if each.ended_at is None}
     return [connection_in_words(record, busy.get(record.connection)) for record in records]
 
 
-def connection_in_words(record: ConnectionRecord, serving: RequestRecord | None) -> str:
-    """Return one connection in words; `serving` is the request in flight on it."""
+def connection_in_words(record: ConnectionRecord, serving: Busy | None) -> str:
+    """Return one connection in words; `serving` is the request in flight on it, or the websocket open there."""
     return (
         f"server {record.server}: connection {record.connection} from {record.peer}, "
         f"{counted(record.requests, 'request')}, {_state(record, serving)}"
     )
 
 
-def _state(record: ConnectionRecord, serving: RequestRecord | None) -> str:
+def _state(record: ConnectionRecord, serving: Busy | None) -> str:
     if record.ended_at is not None:
         lived = format_duration(record.ended_at - record.opened_at)
         return f"ended by the {record.ended_by} ({record.ended_how}) after {lived}"
+    if isinstance(serving, WebSocketRecord):
+        return f"open, a websocket at {serving.path}, {_messages(serving)}"
     return f"open, serving {serving.method} {serving.path}" if serving else "open, idle"
+
+
+def _messages(record: WebSocketRecord) -> str:
+    return f"{counted(record.messages_in, 'message')} in and {record.messages_out} out"
 
 
 def request_in_words(record: RequestRecord) -> str:
@@ -55,6 +72,19 @@ def request_in_words(record: RequestRecord) -> str:
     status = "no head sent" if record.status is None else f"status {record.status}"
     ending = f", ending {record.ending}" if record.ending else ""
     return f"{asked}, {status}, {record.outcome} after {format_duration(record.ended_at - record.arrived_at)}{ending}"
+
+
+def websocket_in_words(record: WebSocketRecord) -> str:
+    """Return which websocket it was, what it carried, and how it ended."""
+    carried = (
+        f"server {record.server}: connection {record.connection}, websocket {record.number} at {record.path}, "
+        f"{_messages(record)}"
+    )
+    if record.ended_at is None:
+        return f"{carried}, open"
+    code = "" if record.close_code is None else f" {record.close_code}"
+    lived = format_duration(record.ended_at - record.opened_at)
+    return f"{carried}, ended by the {record.ended_by} ({record.ended_how}{code}) after {lived}"
 
 
 def _ordinal(number: int) -> str:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from fleetsim.fleet import Fleet
 from fleetsim.ledger import LedgerSnapshot
-from fleetsim.records import ConnectionRecord, RequestRecord
-from fleetsim.testing.evidence import connection_in_words, counted, request_in_words
+from fleetsim.records import ConnectionRecord, RequestRecord, WebSocketRecord
+from fleetsim.testing.evidence import connection_in_words, counted, request_in_words, websocket_in_words
 
 __all__ = ["Account", "account_of", "journal_in_words", "trace_path", "write_trace"]
 
 _LAST = 40
 
-Record = ConnectionRecord | RequestRecord
+Record = ConnectionRecord | RequestRecord | WebSocketRecord
+_KINDS = {ConnectionRecord: "connection", RequestRecord: "request", WebSocketRecord: "websocket"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def account_of(fleet: Fleet) -> Account:
 def journal_in_words(account: Account) -> str:
     """Return the fleet's size, seed and figures, and the journal's last lines, timed from its first in seconds."""
     records = account.records
-    busy = {each.connection: each for each in records if isinstance(each, RequestRecord) and each.ended_at is None}
+    busy = {each.connection: each for each in records if is_busy(each)}
     shown = records[-_LAST:]
     start = began(records[0]) if records else 0.0
     lines = [f"{counted(account.size, 'server')}, seed {account.seed}: {account.said}"]
@@ -52,14 +54,20 @@ def journal_in_words(account: Account) -> str:
     return "\n".join(lines)
 
 
-def in_words(record: Record, busy: dict[int, RequestRecord]) -> str:
+def is_busy(record: Record) -> TypeGuard[RequestRecord | WebSocketRecord]:
+    return not isinstance(record, ConnectionRecord) and record.ended_at is None
+
+
+def in_words(record: Record, busy: Mapping[int, RequestRecord | WebSocketRecord]) -> str:
     if isinstance(record, ConnectionRecord):
         return connection_in_words(record, busy.get(record.connection))
+    if isinstance(record, WebSocketRecord):
+        return websocket_in_words(record)
     return request_in_words(record)
 
 
 def began(record: Record) -> float:
-    return record.opened_at if isinstance(record, ConnectionRecord) else record.arrived_at
+    return record.arrived_at if isinstance(record, RequestRecord) else record.opened_at
 
 
 def trace_path(folder: Path, test: str) -> Path:
@@ -78,8 +86,5 @@ def write_trace(path: Path, test: str, accounts: Sequence[Account]) -> None:
 
 def trace_lines(number: int, test: str, account: Account) -> list[dict[str, object]]:
     first = {"kind": "fleet", "fleet": number, "test": test, "size": account.size, "seed": account.seed}
-    lines: list[dict[str, object]] = [first | asdict(account.figures)]
-    for record in account.records:
-        kind = "connection" if isinstance(record, ConnectionRecord) else "request"
-        lines.append({"kind": kind, "fleet": number} | asdict(record))
-    return lines
+    records = [{"kind": _KINDS[type(each)], "fleet": number} | asdict(each) for each in account.records]
+    return [first | asdict(account.figures), *records]

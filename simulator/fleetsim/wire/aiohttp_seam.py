@@ -14,7 +14,7 @@ What is read or set here: `_messages`, `_waiter`, `_loop`, `_paused`, `_reading_
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
@@ -23,12 +23,22 @@ from aiohttp.web_protocol import RequestHandler
 if TYPE_CHECKING:
     from aiohttp.web_server import Server
 
-__all__ = ["SeamConnection"]
+__all__ = ["SeamConnection", "TakesBytes"]
 
 # llhttp and uvicorn set no limit; these are limits aiohttp insists on having.
 _NO_LIMIT = 2**30
 
 _COUNTS_MESSAGES = hasattr(RequestHandler, "_resume_reading_if_drained")
+
+
+class TakesBytes(Protocol):
+    """What comes after an upgrade."""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Take bytes of the client's; must not raise, and returns False and b""."""
+
+    def feed_eof(self) -> None:
+        """The connection is lost."""
 
 
 class SeamConnection(RequestHandler):
@@ -68,6 +78,10 @@ class SeamConnection(RequestHandler):
         """Wait until the transport takes more; at once if it does now. One caller at a time."""
         if self._paused:
             await self._drain_helper()
+
+    def hand_over(self, taker: TakesBytes) -> None:
+        """After a message that leaves HTTP: give `taker` every byte that has come behind it, or comes."""
+        self.set_parser(taker)  # type: ignore[arg-type]  # typed for aiohttp's own reader, and asks no more than this
 
     async def next_message(self) -> tuple[RawRequestMessage | None, StreamReader]:
         """Return the next request's head and its body's reader; None in place of a head that cannot be parsed.

@@ -20,13 +20,19 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+
 from fleetsim.faults.catalogue import Fault
 from fleetsim.faults.kinds import Connecting
 from fleetsim.records import ConnectionLine, EndedBy, EndedHow, RequestOutcome
 from fleetsim.wire import heads
 from fleetsim.wire.aiohttp_seam import SeamConnection
+from fleetsim.wire.handshake import asks_for_websocket
 from fleetsim.wire.outgoing import Conclusion
 from fleetsim.wire.turn import Turn
+from fleetsim.wire.upgrade import UpgradeTurn
+from fleetsim.wire.websocket import Session
 
 if TYPE_CHECKING:
     from fleetsim.wire.listener import Listener
@@ -49,6 +55,7 @@ class Connection(SeamConnection):
         "_line",
         "_listener",
         "_lost",
+        "_session",
         "_settings",
         "_struck",
         "_task",
@@ -65,6 +72,7 @@ class Connection(SeamConnection):
         self._ended: tuple[EndedBy, EndedHow] | None = None
         self._lost = self._busy = self._cancelled = self._struck = False
         self._task: asyncio.Task[None] | None = None
+        self._session: Session | None = None
         self._idle_due: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._ambush: Callable[[], None] | None = None
@@ -115,7 +123,9 @@ class Connection(SeamConnection):
 
     def end_when_idle(self) -> None:
         """Close at once if no request is in flight; if one is, `draining` makes its response the last."""
-        if not self._busy:
+        if self._session is not None:
+            self._session.shut_down()
+        elif not self._busy:
             self.fin()
 
     # What a fault may do to it; `fin` and `rst` serve the rest of this class as well.
@@ -193,6 +203,10 @@ class Connection(SeamConnection):
         self._wire.set_write_buffer_limits(high=0)
 
     @property
+    def ended(self) -> tuple[EndedBy, EndedHow] | None:
+        return self._ended
+
+    @property
     def gone(self) -> RequestOutcome | None:
         if self._ended is None:
             return None
@@ -245,6 +259,8 @@ class Connection(SeamConnection):
             self.write(heads.invalid_request())
             return False
         self._busy = True
+        if message.upgrade and asks_for_websocket(message):
+            return await self._serve_websocket(message, body)
         turn = Turn(self, self._settings, self._listener.book, self._line, message, body, self.loop)
         conclusion = await turn.run()
         self._busy = False
@@ -254,6 +270,19 @@ class Connection(SeamConnection):
             turn.plan.arm(self)
             return not self._wire.is_closing()
         return conclusion is Conclusion.KEEP
+
+    async def _serve_websocket(self, message: RawRequestMessage, body: StreamReader) -> bool:
+        """Answer a request for a websocket, serve that if it is granted, and return that the connection is over."""
+        turn = UpgradeTurn(self, self._settings, self._listener.book, self._line, message, body, self.loop)
+        conclusion = await turn.run()
+        if conclusion is Conclusion.RST:
+            self.rst()
+        elif conclusion is Conclusion.KEEP and turn.talk is not None and not self._wire.is_closing():
+            book, ways = self._listener.book, self._settings.websockets
+            self._session = session = Session(self, ways, book, turn.line, turn.deflate, self.loop)
+            self.hand_over(session)
+            await session.run(turn.talk)
+        return False
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from fleetsim.wire import heads
 __all__ = ["Conclusion", "Framing", "Outgoing", "Pipe"]
 
 DONE = b"data: [DONE]\n\n"
-_BODYLESS_STATUS = frozenset({204, 304})
+_BODYLESS_STATUS = frozenset({101, 204, 304})
 
 
 class Framing(enum.Enum):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fleetsim.exchange import Answer
 from fleetsim.hold import Hold
 from fleetsim.wire.endings import DEFAULT_ENDING, Ending
+from fleetsim.wire.websocket_settings import DEFAULT_WEBSOCKETS, WebSocketSettings
 
 if TYPE_CHECKING:
     from fleetsim.faults.catalogue import Rules
@@ -22,7 +23,7 @@ class WireSettings:
     alone.
 
     `keepalive_timeout` is in seconds; None never closes an idle connection. `draining`: every response is the last one
-    on its connection. `rules` None chooses no faults.
+    on its connection. `rules` None chooses no faults. `websockets` holds from the next one on.
     """
 
     answer: Answer
@@ -33,6 +34,7 @@ class WireSettings:
     draining: bool = False
     holds: list[Hold] = field(default_factory=list)
     rules: Rules | None = None
+    websockets: WebSocketSettings = DEFAULT_WEBSOCKETS
 
     def use_rules(self, rules: Rules | None) -> None:
         """Ask `rules` from the next connection or request on."""

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 from urllib.parse import unquote
 
 from aiohttp.http import HttpVersion11, RawRequestMessage
@@ -17,7 +17,7 @@ from multidict import istr
 
 from fleetsim.book import Book
 from fleetsim.errors import FaultError
-from fleetsim.exchange import ApiRequest, Reply, Unary
+from fleetsim.exchange import ApiRequest, Reply, Unary, WebSocket
 from fleetsim.faults.catalogue import Fault, Stage, parse_fault, parse_faults
 from fleetsim.faults.kinds import Accepted
 from fleetsim.records import ConnectionLine, RequestLine, RequestOutcome
@@ -56,6 +56,8 @@ class TurnPipe(Pipe, Accepted, Protocol):
 
 class Turn:
     """One request and its response. `run` is called once; `plan` is what its faults come to, if it has any."""
+
+    internal_error: ClassVar[Unary] = INTERNAL_ERROR
 
     __slots__ = (
         "_body",
@@ -98,7 +100,7 @@ class Turn:
         """Serve the request; return what is to become of the connection. Cancelled when that ends first."""
         out, pipe = self._out, self._pipe
         path, query = _target(self._message)
-        line = self._book.arrived(self._line, self._message.method, path, self._loop.time())
+        line = self._arrive(path)
         if self._settings.tell_connection:
             out.extra = b"x-fleet-connection: %d\r\nx-fleet-request: %d\r\n" % (line.connection, line.on_connection)
         ending = self._settings.ending
@@ -113,6 +115,9 @@ class Turn:
         if out.dies:
             await asyncio.sleep(FIN_AFTER_ERROR)
         return self._conclusion()
+
+    def _arrive(self, path: str) -> RequestLine:
+        return self._book.arrived(self._line, self._message.method, path, self._loop.time())
 
     async def _send(self, ending: Ending, path: str, query: str) -> RequestOutcome:
         out, message, plan = self._out, self._message, self.plan
@@ -155,13 +160,19 @@ class Turn:
         if self.plan is not None and (reply := self.plan.reply()) is not None:
             return reply
         try:
-            return await self._settings.answer(self._request)
+            return await self._answer()
         except Exception:
             logger.exception("%s %s: the answer failed", self._request.method, self._request.path)
-            return INTERNAL_ERROR
+            return self.internal_error
         finally:
             # As uvicorn's shutdown does: only now is it known whether this response is the last.
             self._out.closing = self._out.closing or self._settings.draining
+
+    async def _answer(self) -> Reply:
+        reply = await self._settings.answer(self._request)
+        if isinstance(reply, WebSocket):
+            raise TypeError("expected a reply to a request that asks for no websocket, got a WebSocket")
+        return reply
 
     def _make_plan(self, line: RequestLine, usual: Ending) -> Ending:
         faults = self._choose_faults(line)

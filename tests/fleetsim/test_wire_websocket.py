@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+from raw_http import Peer
+from raw_websocket import close, closed_with, masked, websocket
+from talking import Talker, echoing, granting
+
+from fleetsim import Fleet, FleetError, WebSocketClosedError, WebSocketEnd, WebSocketRecord
+from fleetsim.book import Book
+from fleetsim.records import EndedBy, EndedHow, RequestLine
+from fleetsim.wire.websocket import Session
+from fleetsim.wire.websocket_settings import DEFAULT_WEBSOCKETS
+
+
+async def last_websocket(fleet: Fleet) -> WebSocketRecord:
+    """The journal's last websocket, when no connection is open any more."""
+    await fleet.ledger.wait_for(open_now=0, websockets_open=0)
+    return fleet.ledger.websocket_records()[-1]
+
+
+class FakePipe:
+    """A connection that notes what is done to it."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.stopped = False
+        self.ended: tuple[EndedBy, EndedHow] | None = None
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    async def drain(self) -> None:
+        """There is always room."""
+
+    def unbuffer(self) -> None:
+        """Nothing is buffered."""
+
+    def stop_reading(self) -> None:
+        self.stopped = True
+
+    def read_on(self) -> None:
+        self.stopped = False
+
+    def fin(self) -> None:
+        self.ended = self.ended or ("server", "fin")
+
+
+def book_and_request() -> tuple[Book, RequestLine]:
+    book = Book()
+    book.add_part()
+    connection = book.opened(0, "peer", 0.0)
+    return book, book.arrived(connection, "GET", "/echo", 0.0)
+
+
+def ended(record: WebSocketRecord) -> tuple[str | None, str | None, int | None]:
+    return record.ended_by, record.ended_how, record.close_code
+
+
+async def test_text_comes_back_as_text_and_binary_as_binary() -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer:
+        await peer.send(masked(1, "hé".encode()) + masked(2, b"\x00\x01"))
+        assert await peer.until(b"\x82\x02\x00\x01") == b"\x81\x03h\xc3\xa9\x82\x02\x00\x01"
+        await peer.send(masked(1, b"a", last=False) + masked(0, b"b"))
+        assert await peer.until(b"ab") == b"\x81\x02ab"
+
+
+async def test_a_ping_is_answered_and_a_pong_is_not() -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer:
+        await peer.send(masked(10, b"unasked") + masked(9, b"here?"))
+        assert await peer.until(b"here?") == b"\x8a\x05here?"
+
+
+@pytest.mark.parametrize(
+    ("said", "answered", "code"),
+    [
+        (close(1000), closed_with(1000), 1000),
+        (close(3001, "bye"), closed_with(3001, "bye"), 3001),
+        (masked(8), b"\x88\x00", 1005),
+    ],
+)
+async def test_a_clients_close_is_answered_with_the_same_and_a_fin(said: bytes, answered: bytes, code: int) -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer:
+        await peer.send(said)
+        assert await peer.to_the_end() == answered
+        assert ended(await last_websocket(fleet)) == ("client", "close", code)
+        assert fleet.ledger.connection_records()[0].ended_by == "server"
+
+
+async def test_the_iteration_ends_when_the_client_closes_and_nothing_can_be_sent() -> None:
+    refused = asyncio.get_running_loop().create_future()
+
+    async def talk(end: WebSocketEnd) -> None:
+        said = [message async for message in end]
+        try:
+            await end.send("more")
+        except WebSocketClosedError as error:
+            refused.set_result((said, error))
+
+    async with Fleet(1, answer=granting(talk)) as fleet, websocket(fleet[0].port, "/talk") as peer:
+        await peer.send(masked(1, b"a") + masked(2, b"b") + close(1000))
+        assert await peer.to_the_end() == closed_with(1000)
+        said, error = await refused
+        assert said == ["a", b"b"]
+        assert isinstance(error, FleetError)
+        assert str(error) == "websocket /talk: closed, nothing can be sent"
+
+
+async def test_a_talk_that_speaks_on_behind_a_close_ends_quietly() -> None:
+    async def talk(end: WebSocketEnd) -> None:
+        async for _ in end:
+            pass
+        await end.send("more")
+
+    async with Fleet(1, answer=granting(talk)) as fleet, websocket(fleet[0].port) as peer:
+        await peer.send(close(1000))
+        assert await peer.to_the_end() == closed_with(1000)
+        assert ended(await last_websocket(fleet)) == ("client", "close", 1000)
+
+
+async def test_a_talk_may_close_and_the_fin_waits_for_the_clients_answer() -> None:
+    async def talk(end: WebSocketEnd) -> None:
+        await end.close(4000, "bye")
+        await end.close(4001)
+
+    async with Fleet(1, answer=granting(talk)) as fleet, websocket(fleet[0].port) as peer:
+        assert await peer.until(b"bye") == closed_with(4000, "bye")
+        await peer.send(masked(1, b"ignored") + masked(9, b"p"))
+        assert await peer.until(b"p") == b"\x8a\x01p"
+        assert fleet.ledger.websockets_open == 1
+        await peer.send(close(4000))
+        assert await peer.to_the_end() == b""
+        record = await last_websocket(fleet)
+        assert ended(record) == ("server", "close", 4000)
+        assert record.messages_in == 0
+
+
+async def test_a_talk_that_just_ends_leaves_no_closing_handshake() -> None:
+    async def talk(end: WebSocketEnd) -> None:
+        await end.send("hi")
+
+    async with Fleet(1, answer=granting(talk)) as fleet, websocket(fleet[0].port) as peer:
+        assert await peer.to_the_end() == b"\x81\x02hi"
+        assert ended(await last_websocket(fleet)) == ("server", "fin", None)
+
+
+async def test_a_talk_that_fails_leaves_no_closing_handshake_either(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(end: WebSocketEnd) -> None:
+        raise RuntimeError("no")
+
+    async with Fleet(1, answer=granting(talk)) as fleet, websocket(fleet[0].port, "/talk") as peer:
+        assert await peer.to_the_end() == b""
+        assert ended(await last_websocket(fleet)) == ("server", "fin", None)
+    assert caplog.messages == ["websocket /talk: the talk failed"]
+
+
+@pytest.mark.parametrize(
+    ("said", "answered"),
+    [
+        (b"\x81\x02hi", closed_with(1002, "incorrect masking")),
+        (masked(1, b"\xff"), closed_with(1007)),
+        (masked(8, b"x"), closed_with(1002, "close frame too short")),
+        (
+            masked(1, b"")[:1] + b"\xff" + (2**24 + 1).to_bytes(8),
+            closed_with(1009, "frame with 16777217 bytes exceeds limit of 16777216 bytes"),
+        ),
+    ],
+)
+async def test_a_mistake_is_answered_with_its_code_and_a_fin(said: bytes, answered: bytes) -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer:
+        await peer.send(said)
+        assert await peer.to_the_end() == answered
+        assert (await last_websocket(fleet)).ended_by == "server"
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_a_client_that_goes_cancels_the_talk(how: str) -> None:
+    talker = Talker()
+    async with Fleet(1, answer=granting(talker)) as fleet, websocket(fleet[0].port) as peer:
+        await talker.begun.wait()
+        peer.close() if how == "fin" else peer.reset()
+        await talker.cancelled.wait()
+        assert ended(await last_websocket(fleet)) == ("client", how, None)
+
+
+async def test_a_server_that_closes_cancels_the_talk() -> None:
+    talker = Talker()
+    async with Fleet(1, answer=granting(talker)) as fleet, websocket(fleet[0].port):
+        await talker.begun.wait()
+        await fleet[0].close()
+        assert talker.cancelled.is_set()
+        assert ended(await last_websocket(fleet)) == ("server", "fin", None)
+
+
+async def test_a_server_that_drains_says_1012_and_closes_at_once() -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer:
+        await fleet[0].drain()
+        assert await peer.to_the_end() == closed_with(1012)
+        assert ended(await last_websocket(fleet)) == ("server", "close", 1012)
+
+
+async def test_nothing_more_is_read_while_a_message_waits() -> None:
+    """A client that sends more than is taken is held back by the kernel, not by the server's memory."""
+    pipe, loop = FakePipe(), asyncio.get_running_loop()
+    session = Session(pipe, DEFAULT_WEBSOCKETS, *book_and_request(), None, loop)
+    session.feed_data(masked(1, b"a"))
+    assert pipe.stopped
+    session.feed_data(masked(1, b"b"))
+    assert [await anext(session), await anext(session)] == ["a", "b"]
+    assert pipe.stopped
+    third = asyncio.ensure_future(anext(session))
+    await asyncio.sleep(0)
+    assert not pipe.stopped
+    session.feed_data(masked(1, b"c"))
+    assert not pipe.stopped
+    assert await third == "c"
+
+
+async def test_a_cancelled_wait_for_a_message_loses_none() -> None:
+    session = Session(FakePipe(), DEFAULT_WEBSOCKETS, *book_and_request(), None, asyncio.get_running_loop())
+    waiting = asyncio.ensure_future(anext(session))
+    await asyncio.sleep(0)
+    session.feed_data(masked(1, b"a"))
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert await anext(session) == "a"
+
+
+async def test_a_slow_reader_holds_the_sender_back() -> None:
+    sent = asyncio.Event()
+
+    async def talk(end: WebSocketEnd) -> None:
+        for _ in range(400):
+            await end.send(bytes(1 << 16))
+        sent.set()
+
+    async with Fleet(1, answer=granting(talk)) as fleet, websocket(fleet[0].port) as peer:
+        await fleet.ledger.wait_for(messages_out=1)
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        assert not sent.is_set()
+        assert len(await peer.to_the_end()) == 400 * ((1 << 16) + 10)
+        assert sent.is_set()
+
+
+@pytest.mark.parametrize("compress", [0, 9, 15])
+async def test_aiohttps_client_is_understood(compress: int) -> None:
+    async with Fleet(1) as fleet, aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{fleet[0].url}/echo", compress=compress) as ws:
+            for message in ("", "text" * 50, "é"):
+                await ws.send_str(message)
+                assert await ws.receive_str() == message
+            for data in (b"", bytes(70_000)):
+                await ws.send_bytes(data)
+                assert await ws.receive_bytes() == data
+            assert bool(ws.compress) == bool(compress)
+        assert ws.close_code == 1000
+        record = await last_websocket(fleet)
+        assert ended(record) == ("client", "close", 1000)
+        assert (record.messages_in, record.messages_out) == (5, 5)
+
+
+async def test_the_figures_count_websockets_and_messages() -> None:
+    async with Fleet(2, answer=granting(echoing)) as fleet:
+        async with websocket(fleet[0].port) as first, websocket(fleet[1].port) as second:
+            for peer in (first, second, second):
+                await peer.send(masked(1, b"hi"))
+                await peer.until(b"hi")
+            whole = fleet.ledger.snapshot()
+            assert (whole.websockets, whole.websockets_open, whole.peak_websockets) == (2, 2, 2)
+            assert (whole.messages_in, whole.messages_out) == (3, 3)
+            assert (fleet[1].ledger.websockets_open, fleet[1].ledger.messages_in) == (1, 2)
+        await fleet.ledger.wait_for(websockets_open=0, websockets=2)
+        assert fleet.ledger.peak_websockets == 2
+        assert [record.number for record in fleet.ledger.websocket_records()] == [1, 2]
+
+
+async def test_a_peer_is_still_served_plain_requests_beside_a_websocket() -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port), Peer(fleet[0].port) as other:
+        await other.send(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert (await other.response()).startswith(b"HTTP/1.1 200 OK\r\n")
