@@ -1,7 +1,8 @@
 """The one place that touches aiohttp's insides: a `TCPConnector` whose sockets are counted by `sockets.py`.
 
 What is overridden has had the same signature from aiohttp 3.9 to 3.14 and on its main branch: `connect`,
-`_create_connection`, `_release`, and the protocol factory `_factory`. Three rules of ours replace aiohttp's:
+`_create_connection`, `_wrap_create_connection`, `_release`, and the protocol factory `_factory`. Three rules of ours
+replace aiohttp's:
 
 - a socket is reserved before it is dialled, so `limit` bounds sockets (aiohttp's own counts requests only);
 - a connection that is not kept is aborted, not closed: `transport.close()` waits for the peer to read what is left in
@@ -28,6 +29,7 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
+    Fingerprint,
     TCPConnector,
     ThreadedResolver,
 )
@@ -172,7 +174,7 @@ class PoolConnector(TCPConnector):
         limit: int,
         keepalive_timeout: float | None,
         dns_ttl: float | None,
-        ssl: SSLContext | bool,
+        ssl: SSLContext | Fingerprint | bool,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(
@@ -183,6 +185,7 @@ class PoolConnector(TCPConnector):
             happy_eyeballs_delay=None,
             ssl=ssl,
         )
+        self._pinned = ssl if isinstance(ssl, Fingerprint) else None
         self._cached_hosts._max_size = sys.maxsize  # 1,000 names since aiohttp 3.13.4; a pool may have more
         self.sockets = Sockets(limit=limit, keepalive_timeout=keepalive_timeout, loop=loop)
         self.alive: set[_CountedHandler] = set()
@@ -220,6 +223,15 @@ class PoolConnector(TCPConnector):
         finally:
             _dialing.reset(token)
 
+    async def _wrap_create_connection(
+        self, *args: Any, req: ClientRequest, **rest: Any
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        transport, handler = await super()._wrap_create_connection(*args, req=req, **rest)
+        if self._pinned is not None and req.is_ssl():
+            # aiohttp would go on to the name's next address before this socket has closed, and nobody has counted that.
+            self._pinned.check(transport)
+        return transport, handler
+
     def _dial_failed(self, dial: _Dial, is_ssl: bool) -> None:
         if dial.socket is not None:  # cancelled between connecting and being told so
             self.sockets.end(dial.socket)
@@ -246,7 +258,7 @@ def open_session(
     keepalive_timeout: float | None,
     connect_timeout: float | None,
     dns_ttl: float | None,
-    ssl: SSLContext | bool,
+    ssl: SSLContext | Fingerprint | bool,
     headers: Mapping[str, str],
 ) -> tuple[ClientSession, PoolConnector]:
     """A session and its connector, for the running loop.

@@ -24,6 +24,7 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (aiohttp.ConnectionTimeoutError, FailureKind.CONNECT_TIMEOUT),
     (aiohttp.ClientConnectorDNSError, FailureKind.DNS),
     (aiohttp.ClientSSLError, FailureKind.TLS),
+    (aiohttp.ServerFingerprintMismatch, FailureKind.TLS),
     (aiohttp.ClientConnectorError, FailureKind.CONNECT),
     (aiohttp.InvalidURL, FailureKind.CONNECT),
     (aiohttp.ServerTimeoutError, FailureKind.TIMEOUT),

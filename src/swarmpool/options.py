@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any
 
+from aiohttp import Fingerprint
+
 __all__ = ["PoolOptions", "VLLMOptions", "count", "count_or_none", "seconds", "seconds_or_none", "text"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -71,7 +73,7 @@ class PoolOptions:
     connect_timeout: float | None
     dns_ttl: float | None
     headers: Mapping[str, str] = field(repr=False)
-    ssl: SSLContext | bool = field(repr=False)
+    ssl: SSLContext | Fingerprint | bool = field(repr=False)
 
     def __post_init__(self) -> None:
         count("concurrency", self.concurrency)
@@ -82,8 +84,9 @@ class PoolOptions:
             seconds_or_none(name, getattr(self, name))
         _check_headers(self.headers)
         object.__setattr__(self, "headers", dict(self.headers))  # the caller's own may change
-        if not isinstance(self.ssl, SSLContext | bool):
-            raise TypeError(f"ssl must be an ssl.SSLContext, True, False or None, not {type(self.ssl).__name__}")
+        if not isinstance(self.ssl, SSLContext | Fingerprint | bool):
+            expected = "an ssl.SSLContext, an aiohttp.Fingerprint, True, False or None"
+            raise TypeError(f"ssl must be {expected}, not {type(self.ssl).__name__}")
 
     @property
     def limit(self) -> int:

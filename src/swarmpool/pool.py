@@ -9,6 +9,8 @@ from functools import partial
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import Fingerprint
+
 from swarmpool.endpoints import as_endpoint
 from swarmpool.fanout import Turns, as_finished, in_order
 from swarmpool.formats import Delta, Reply, encode, generate_body, read_generate, read_generate_delta
@@ -42,6 +44,9 @@ class AgentPool(View):
     vLLM's is 5), `dns_ttl` for an answer of the name service. None turns a limit off; for `dns_ttl` it means the pool's
     life.
 
+    For endpoints whose scheme is `https`, `ssl` says whom to trust, one way for the whole tree: an `ssl.SSLContext`, an
+    `aiohttp.Fingerprint` of the one certificate there is, None or True for the system's authorities, False for anybody.
+
     `async with pool:` opens and closes; a pool that was never entered opens at its first request and must be closed.
     Use one pool per event loop; within it, any number of tasks may call any view at once.
 
@@ -64,7 +69,7 @@ class AgentPool(View):
         connect_timeout: float | None = 10.0,
         dns_ttl: float | None = None,
         headers: Mapping[str, str] | None = None,
-        ssl: SSLContext | bool | None = None,
+        ssl: SSLContext | Fingerprint | bool | None = None,
     ) -> None:
         options = PoolOptions(
             concurrency=concurrency,

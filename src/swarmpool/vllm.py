@@ -7,6 +7,8 @@ from dataclasses import replace
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import Fingerprint
+
 from swarmpool.batching import BATCH_LIMIT, batch_results, batch_seconds, deal
 from swarmpool.exchange import WireFailure
 from swarmpool.fanout import Turns, in_order
@@ -76,7 +78,7 @@ class VLLMPool(AgentPool):
         connect_timeout: float | None = 10.0,
         dns_ttl: float | None = None,
         headers: Mapping[str, str] | None = None,
-        ssl: SSLContext | bool | None = None,
+        ssl: SSLContext | Fingerprint | bool | None = None,
     ) -> None:
         options = VLLMOptions.resolve(
             model=model,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 from cancel_steps import cancel_at_every_step
@@ -72,6 +74,41 @@ async def test_a_certificate_nobody_vouches_for_is_of_kind_tls_and_loses_no_sock
 async def test_ssl_false_takes_any_certificate(server_tls: ssl.SSLContext) -> None:
     async with RawAgent(ssl=server_tls) as agent, AgentPool([agent.endpoint], ssl=False) as pool:
         assert (await pool.post(0, "hi")).success
+
+
+def fingerprint_of(certificate: trustme.LeafCert) -> aiohttp.Fingerprint:
+    der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+    return aiohttp.Fingerprint(hashlib.sha256(der).digest())
+
+
+async def test_a_fingerprint_takes_the_one_certificate_it_is_of(authority: trustme.CA) -> None:
+    certificate, other = authority.issue_cert("127.0.0.1"), authority.issue_cert("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    async with RawAgent(ssl=context) as agent:
+        async with AgentPool([agent.endpoint], ssl=fingerprint_of(certificate), connector_limit=1) as pool:
+            assert all(response.success for response in await pool.send_all(["hi"] * 3))
+            assert (sockets_of(pool).opened, sockets_of(pool).reused) == (1, 2)
+        async with AgentPool([agent.endpoint], ssl=fingerprint_of(other), connector_limit=1) as pool:
+            for _ in range(2):
+                assert (await pool.post(0, "hi")).kind is FailureKind.TLS
+            await eventually(lambda: sockets_of(pool).open == 0)
+        await eventually(lambda: agent.open_now == 0)
+
+
+def test_a_wrong_fingerprint_is_no_reason_to_try_the_next_address_of_the_name(authority: trustme.CA) -> None:
+    async def main(loop: WatchedLoop) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("agents.example").configure_cert(context)
+        async with RawAgent(ssl=context, hosts=("127.0.0.1", "127.0.0.2")) as agent:
+            loop.names["agents.example"] = ("127.0.0.1", "127.0.0.2")
+            endpoint = AgentEndpoint("agents.example", agent.port, scheme="https")
+            async with AgentPool([endpoint], ssl=aiohttp.Fingerprint(bytes(32)), connector_limit=1) as pool:
+                assert (await pool.post(0, "hi")).kind is FailureKind.TLS
+                assert (loop.witness.attempts, loop.witness.peak_open) == (1, 1)
+                assert sockets_of(pool).peak_open == 1
+
+    on_watched_loop(main)
 
 
 async def test_a_server_that_speaks_no_tls_is_of_kind_tls() -> None:

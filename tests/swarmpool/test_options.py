@@ -153,7 +153,10 @@ def test_text_is_refused_without_being_shown() -> None:
         ({"keepalive_timeout": -1}, "ValueError: keepalive_timeout must be a number of seconds above 0, not -1"),
         ({"connect_timeout": 0.0}, "ValueError: connect_timeout must be a number of seconds above 0, not 0.0"),
         ({"dns_ttl": True}, "TypeError: dns_ttl must be a number of seconds, not True"),
-        ({"ssl": "no"}, "TypeError: ssl must be an ssl.SSLContext, True, False or None, not str"),
+        (
+            {"ssl": "no"},
+            "TypeError: ssl must be an ssl.SSLContext, an aiohttp.Fingerprint, True, False or None, not str",
+        ),
         ({"headers": ["x"]}, "TypeError: headers must be a mapping of names to values, not list"),
         ({"headers": {"a b": "x"}}, "ValueError: headers has a name that HTTP does not allow: 'a b'"),
         ({"headers": {7: "x"}}, "ValueError: headers has a name that HTTP does not allow: 7"),
