@@ -22,7 +22,7 @@ import swarmpool
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"swarmpool": ROOT / "src" / "swarmpool", "fleetsim": ROOT / "simulator" / "fleetsim"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-EXTRA = ("click", "faker", "msgspec", "prometheus_client", "rich", "yaml")
+EXTRA = ("click", "faker", "msgspec", "prometheus_client", "rich", "trustme", "yaml")
 # Who alone may import what the extra `clients` brings. `httpx2` comes with openai.
 CLIENTS = {
     "fleetsim.proofs.httpx_client": {"httpx"},

@@ -35,14 +35,18 @@ class FleetError(Exception):
 
 
 class BindError(FleetError, OSError):
-    """A server's port could not be bound. No server of the fleet is left listening. `host` and `port` say where."""
+    """A server's port, or socket file, could not be bound. No server of the fleet is left listening.
 
-    def __init__(self, host: str, port: int, reason: str) -> None:
+    `host` and `port` say where; for a socket file `host` is its path and `port` None.
+    """
+
+    def __init__(self, host: str, port: int | None, reason: str) -> None:
         self.host, self.port, self.reason = host, port, reason
-        super().__init__(f"cannot listen on {host} port {port}: {reason}")
+        super().__init__(str(self))
 
     def __str__(self) -> str:
-        return f"cannot listen on {self.host} port {self.port}: {self.reason}"
+        where = self.host if self.port is None else f"{self.host} port {self.port}"
+        return f"cannot listen on {where}: {self.reason}"
 
 
 class IllegalMoveError(FleetError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["missing_extra"]
 
-_BROUGHT = frozenset({"click", "faker", "msgspec", "prometheus_client", "rich", "yaml"})
+_BROUGHT = frozenset({"click", "faker", "msgspec", "prometheus_client", "rich", "trustme", "yaml"})
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:

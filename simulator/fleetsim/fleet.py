@@ -6,10 +6,12 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
+from ssl import SSLContext
 from types import EllipsisType, TracebackType
 from typing import Any, Self, TypeVar
 
 from fleetsim.book import JOURNAL_LINES, Book
+from fleetsim.certificates import Authority
 from fleetsim.control.app import make_control
 from fleetsim.control.port import ControlPort, check_control
 from fleetsim.errors import FleetError, StuckRequestError
@@ -27,6 +29,8 @@ from fleetsim.fleet_options import (
     check_profile,
     check_seed,
     check_size,
+    check_tls,
+    socket_paths,
     spread_ports,
     spread_tags,
     write_hostfile,
@@ -35,7 +39,7 @@ from fleetsim.hold import Hold
 from fleetsim.ledger import Ledger
 from fleetsim.open_files import raise_open_files
 from fleetsim.profile import Profile
-from fleetsim.server import FakeVLLMServer, FleetEndpoint
+from fleetsim.server import FakeVLLMServer, FleetEndpoint, as_reached
 from fleetsim.testing.assertions import Assertions
 from fleetsim.thread import LoopThread
 from fleetsim.wire.endings import Ending, as_ending
@@ -61,6 +65,8 @@ class Fleet(Assertions):
       them too, where the fleet is part of a larger one.
     - `tags`: one mapping for all, a sequence of one per server, or a function of the index.
     - `ending`, `keepalive_timeout` (seconds; None never): instead of the profile's.
+    - `tls`: whether to speak TLS, instead of the profile's; see `ssl_context`.
+    - `unix_dir`: a folder in which each server listens at a socket file of its own, its `path`, and on no port.
     - `tell_connection`, `ending_header`: see `FakeVLLMServer`. `journal_lines`: how many the ledger's journal keeps.
     - `control_port`: where calls under `/-/` drive the fleet (0: a free port; None: nowhere), on loopback; with a
       `control_token`, which every call then needs, on `host`.
@@ -87,6 +93,8 @@ class Fleet(Assertions):
         journal_lines: int = JOURNAL_LINES,
         control_port: int | None = None,
         control_token: str | None = None,
+        tls: bool | None = None,
+        unix_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         check_size(size)
         check_control(control_port, control_token)
@@ -96,6 +104,8 @@ class Fleet(Assertions):
         check_answer(answer)
         check_seed(seed)
         check_journal_lines(journal_lines)
+        check_tls(tls)
+        each_path = socket_paths(unix_dir, size, first_index, base_port=base_port, ports=ports)
         self.profile = profile if profile is not None else Profile()
         self._book = Book(journal_lines=journal_lines)
         self.ledger = Ledger(self._book, self._book.total, None)
@@ -105,6 +115,8 @@ class Fleet(Assertions):
         self._armoury = Armoury(seed=self.seed)
         each_port = spread_ports(base_port, ports, size)
         each_tags = spread_tags(tags, size, first_index=first_index)
+        speaks_tls = self.profile.tls if tls is None else tls
+        self._authority = Authority(as_reached(host)) if speaks_tls else None
         self._servers = tuple(
             FakeVLLMServer(
                 make(index),
@@ -119,8 +131,10 @@ class Fleet(Assertions):
                 tell_connection=tell_connection,
                 ending_header=ending_header,
                 armoury=self._armoury,
+                path=path,
+                tls=None if self._authority is None else self._authority.server,
             )
-            for index, (port, each) in enumerate(zip(each_port, each_tags, strict=True), first_index)
+            for index, (port, each, path) in enumerate(zip(each_port, each_tags, each_path, strict=True), first_index)
         )
         self._arm_profile()
         self._control: ControlPort | None = None
@@ -154,7 +168,8 @@ class Fleet(Assertions):
 
     @property
     def endpoints(self) -> tuple[FleetEndpoint, ...]:
-        """Host, port and tags of each server. Raises FleetError before the fleet is entered."""
+        """Host, port, tags and scheme of each server. Raises FleetError before the fleet is entered, and for a fleet
+        on Unix sockets."""
         return tuple(server.endpoint for server in self)
 
     @property
@@ -166,6 +181,25 @@ class Fleet(Assertions):
     def base_urls(self) -> tuple[str, ...]:
         """What OpenAI clients are given: `http://host:port/v1`. Raises FleetError before the fleet is entered."""
         return tuple(server.base_url for server in self)
+
+    def ssl_context(self) -> SSLContext:
+        """Return a new context for clients, which trusts this fleet and nobody else: `AgentPool(..., ssl=context)`.
+
+        The certificate is for localhost, its addresses and the fleet's `host`. Raises FleetError without TLS.
+        """
+        return self._vouched().client()
+
+    def ca_file(self, path: str | os.PathLike[str]) -> Path:
+        """Write the certificate of the fleet's authority to `path`, as PEM for `curl --cacert` and `SSL_CERT_FILE`.
+
+        Returns the path. Raises OSError when it cannot be written, FleetError for a fleet without TLS.
+        """
+        return self._vouched().write(Path(path))
+
+    def _vouched(self) -> Authority:
+        if self._authority is None:
+            raise FleetError("this fleet speaks no TLS: make it with Fleet(..., tls=True)")
+        return self._authority
 
     def set_ending(self, ending: str | Ending | None) -> None:
         """Set how responses of every server end, from the next request on. Raises EndingError and changes nothing."""
@@ -210,7 +244,8 @@ class Fleet(Assertions):
     def hostfile(self, path: str | os.PathLike[str]) -> Path:
         """Write a line `host<TAB>port<TAB>key=value...` per server, all at once or not at all, and return the path.
 
-        Raises OSError when the file cannot be written, FleetError before the fleet is entered.
+        With TLS the URL stands for host and port. Raises OSError when the file cannot be written, FleetError before
+        the fleet is entered, and for one on Unix sockets.
         """
         return write_hostfile(Path(path), self.endpoints)
 

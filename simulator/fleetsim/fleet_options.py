@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fleetsim.profile import Profile
 from fleetsim.server import FleetEndpoint
+from fleetsim.wire.unix import check_socket_path
 
 __all__ = [
     "Tags",
@@ -20,6 +21,8 @@ __all__ = [
     "check_profile",
     "check_seed",
     "check_size",
+    "check_tls",
+    "socket_paths",
     "spread_ports",
     "spread_tags",
     "write_hostfile",
@@ -87,6 +90,26 @@ def check_journal_lines(lines: object) -> None:
         raise ValueError(f"journal_lines: expected a whole number of at least 0, got {lines!r}")
 
 
+def check_tls(tls: object) -> None:
+    if tls is not None and not isinstance(tls, bool):
+        raise ValueError(f"tls: expected True, False, or None for the profile's, got {tls!r}")
+
+
+def socket_paths(unix_dir: object, size: int, first_index: int, **taken: object) -> list[Path | None]:
+    """Return one socket file per server in `unix_dir`, or None for each. Raises ValueError for what cannot be, such as
+    one of `taken` beside it."""
+    if unix_dir is None:
+        return [None] * size
+    if not isinstance(unix_dir, (str, os.PathLike)) or not str(unix_dir):
+        raise ValueError(f"unix_dir: expected the path of a folder, or None, got {unix_dir!r}")
+    for name, value in taken.items():
+        if value is not None:
+            raise ValueError(f"{name}: expected None beside unix_dir, got {value!r}")
+    paths = [Path(unix_dir, f"server-{index}.sock") for index in range(first_index, first_index + size)]
+    check_socket_path("unix_dir", paths[-1])
+    return [*paths]
+
+
 def spread_tags(tags: Tags, size: int, *, first_index: int = 0) -> list[dict[str, str]]:
     """Return one mapping of tags per server. Raises ValueError naming the tag that a hostfile could not hold."""
     if tags is None:
@@ -120,7 +143,10 @@ def _check_tags(index: int, tags: Mapping[str, object]) -> None:
 
 
 def write_hostfile(path: Path, endpoints: Iterable[FleetEndpoint]) -> Path:
-    """Write `host<TAB>port<TAB>key=value...` lines to `path`, replacing it in one step; return `path`."""
+    """Write `host<TAB>port<TAB>key=value...` lines to `path`, replacing it in one step; return `path`.
+
+    With TLS the URL stands for host and port.
+    """
     lines = [_line(endpoint) for endpoint in endpoints]
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -136,5 +162,6 @@ def write_hostfile(path: Path, endpoints: Iterable[FleetEndpoint]) -> Path:
 
 
 def _line(endpoint: FleetEndpoint) -> str:
-    fields = [endpoint.host, str(endpoint.port), *(f"{key}={value}" for key, value in endpoint.tags.items())]
+    address = [endpoint.host, str(endpoint.port)] if endpoint.scheme == "http" else [endpoint.url]
+    fields = [*address, *(f"{key}={value}" for key, value in endpoint.tags.items())]
     return "\t".join(fields) + "\n"

@@ -87,6 +87,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "faults": (_is_sequence, "a list of faults"),
     "api_key": (_is_name_or_none, "text, or null"),
     "server_load_tracking": (_is_switch, "true or false"),
+    "tls": (_is_switch, "true or false"),
     "seed": (_is_integer, "a whole number"),
 }
 
@@ -113,6 +114,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
       `fleetsim.faults.rules.Rule`.
     - `api_key`: required as a bearer token on `/v1...`; never shown in the repr.
     - `server_load_tracking`: whether `/load` counts, as vLLM's `--enable-server-load-tracking`.
+    - `tls`: whether the servers speak TLS, with a certificate made for the fleet.
     - `seed`: chooses words and jitter, unless the fleet is given one.
     """
 
@@ -131,6 +133,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     faults: tuple[Rule, ...] = ()
     api_key: str | None = None
     server_load_tracking: bool = False
+    tls: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "UNIX_PEER",
     "ClosedHow",
     "ConnectionLine",
     "ConnectionRecord",
@@ -29,6 +30,9 @@ EndedHow = Literal["fin", "rst"]
 ClosedHow = Literal["close", "fin", "rst"]
 """How a websocket ended. `close`: with a close frame, whatever came behind it."""
 
+UNIX_PEER = "unix"
+"""What stands for the client's address where it has none."""
+
 RequestOutcome = Literal["complete", "cut", "client_gone", "server_closed", "error"]
 """How a request ended.
 
@@ -39,9 +43,11 @@ closed or reset first. `server_closed`: the server was closed under it. `error`:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """One TCP connection. `ended_*` are None while it is open; `peer` is the client's `host:port`.
+    """One connection. `ended_*` are None while it is open; `peer` is the client's `host:port`,
+    or `unix` on a Unix socket.
 
-    `faults` names the faults that struck it when it was accepted.
+    `faults` names the faults that struck it when it was accepted. `tls` is the protocol's version, as `TLSv1.3`, once
+    the handshake is done; None before that, where it failed, and where no TLS is spoken.
     """
 
     connection: int
@@ -53,6 +59,7 @@ class ConnectionRecord:
     ended_by: EndedBy | None
     ended_how: EndedHow | None
     faults: tuple[str, ...] = ()
+    tls: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,18 @@ class WebSocketRecord:
 class ConnectionLine:
     """The ledger's own, growing account of one connection."""
 
-    __slots__ = ("connection", "ended_at", "ended_by", "ended_how", "faults", "opened_at", "peer", "requests", "server")
+    __slots__ = (
+        "connection",
+        "ended_at",
+        "ended_by",
+        "ended_how",
+        "faults",
+        "opened_at",
+        "peer",
+        "requests",
+        "server",
+        "tls",
+    )
 
     def __init__(self, connection: int, server: int, peer: str, opened_at: float) -> None:
         self.connection, self.server, self.peer, self.opened_at = connection, server, peer, opened_at
@@ -116,6 +134,7 @@ class ConnectionLine:
         self.ended_by: EndedBy | None = None
         self.ended_how: EndedHow | None = None
         self.faults: tuple[str, ...] = ()
+        self.tls: str | None = None
 
     def record(self) -> ConnectionRecord:
         return ConnectionRecord(
@@ -128,6 +147,7 @@ class ConnectionLine:
             self.ended_by,
             self.ended_how,
             self.faults,
+            self.tls,
         )
 
 

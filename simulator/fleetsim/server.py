@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 from fleetsim.book import Book
@@ -21,6 +24,7 @@ from fleetsim.ledger import Ledger
 from fleetsim.wire.endings import Ending, as_ending
 from fleetsim.wire.listener import Listener
 from fleetsim.wire.settings import WireSettings, check_keepalive_timeout
+from fleetsim.wire.unix import check_socket_path
 
 __all__ = ["BACKLOG", "FakeVLLMServer", "FleetEndpoint", "ServerState"]
 
@@ -54,12 +58,13 @@ class FleetEndpoint:
     host: str
     port: int
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        """`http://host:port`, with an IPv6 address in brackets."""
+        """`http://host:port`, or `https`, with an IPv6 address in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 def as_reached(host: str) -> str:
@@ -71,6 +76,7 @@ class FakeVLLMServer:
     """One server on one port, answering with `answer`.
 
     - `host`, `port`: where to listen; port 0 lets the kernel choose. `backlog`: connections queued before accept.
+    - `path`: the file of a Unix socket to listen at instead. `tls`: speak TLS with this context.
     - `index`, `book`: its place in a fleet and the fleet's book; by default a fleet of its own.
     - `ending`: how responses end unless the request says otherwise; a name, an Ending, or None for vLLM's way.
     - `keepalive_timeout`: seconds until an idle connection is closed; None never.
@@ -96,44 +102,62 @@ class FakeVLLMServer:
         tell_connection: bool = False,
         ending_header: bool | None = None,
         armoury: Armoury | None = None,
+        path: str | os.PathLike[str] | None = None,
+        tls: SSLContext | None = None,
     ) -> None:
         check_host(host)
         check_keepalive_timeout(keepalive_timeout)
         self.index, self.tags = index, dict(tags or {})
         self._host, self._port, self._backlog = host, port, backlog
+        self._path = None if path is None else Path(path)
+        if self._path is not None:
+            check_socket_path("path", self._path)
         self._book = book if book is not None else Book()
         self.ledger = Ledger(self._book, self._book.part(index), index)
         self.state = ServerState.STARTING
         self._listener: Listener | None = None
-        self._settings = WireSettings(answer, as_ending(ending), keepalive_timeout, tell_connection, ending_header)
+        self._settings = WireSettings(
+            answer, as_ending(ending), keepalive_timeout, tell_connection, ending_header, tls=tls
+        )
         self._as_made = replace(self._settings)
         self._armoury = armoury if armoury is not None else Armoury()
         self._rules = self._armoury.join(index, self.tags, self._settings.use_rules)
 
     def __repr__(self) -> str:
-        where = f"port {self._port}" if self._port else "no port yet"
+        where = self._path or (f"port {self._port}" if self._port else "no port yet")
         return f"<FakeVLLMServer {self.index} {self.state.value}, {where}, {self.ledger.open_now} connections>"
 
     @property
     def endpoint(self) -> FleetEndpoint:
-        """Host, port and tags. Raises FleetError before the server has a port."""
-        return FleetEndpoint(as_reached(self._host), self.port, self.tags)
+        """Host, port, tags and scheme. Raises FleetError before the server has a port, or where it never has one."""
+        return FleetEndpoint(as_reached(self._host), self.port, self.tags, self._scheme)
 
     @property
     def port(self) -> int:
-        """The port it listens, or listened, on. Raises FleetError before it has one."""
+        """The port it listens, or listened, on. Raises FleetError before it has one, and on a Unix socket."""
+        if self._path is not None:
+            raise FleetError(f"server {self.index} has no port: it listens at {self._path}")
         if not self._port:
             raise FleetError(f"server {self.index} has no port before it is started")
         return self._port
 
     @property
+    def path(self) -> Path | None:
+        """The file of its Unix socket; None where it listens on a port."""
+        return self._path
+
+    @property
     def url(self) -> str:
-        """`http://host:port`."""
-        return self.endpoint.url
+        """`http://host:port`, or `https`; on a Unix socket `http://localhost`, for a connector that knows `path`."""
+        return self.endpoint.url if self._path is None else f"{self._scheme}://localhost"
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._settings.tls is None else "https"
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client is given: `http://host:port/v1`."""
+        """What an OpenAI client is given: `url` with `/v1`."""
         return f"{self.url}/v1"
 
     @property
@@ -209,7 +233,7 @@ class FakeVLLMServer:
         self._armoury.begin(loop.time)
         listener = Listener(self._settings, self._book, self.index)
         try:
-            self._port = await listener.listen(self._host, self._port, self._backlog)
+            await self._listen(listener)
             await self._rules.doorkeeper.open(listener)
         except BaseException:
             self._rules.doorkeeper.leave()
@@ -218,6 +242,12 @@ class FakeVLLMServer:
             raise
         self._listener = listener
         self._move(ServerState.SERVING)
+
+    async def _listen(self, listener: Listener) -> None:
+        if self._path is None:
+            self._port = await listener.listen(self._host, self._port, self._backlog)
+        else:
+            await listener.listen_at(self._path, self._backlog)
 
     async def pause_accepting(self) -> None:
         """Stop accepting; connects still succeed into the kernel's queue, where nobody answers.

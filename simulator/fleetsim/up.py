@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def _never(text: str) -> str | None:
 @click.option("--keepalive-timeout", type=Setting("keepalive_timeout", "TIME", _never), help="Or never. [5s]")
 @click.option("--ending", type=Setting("ending", "ENDING"), help="How responses end, e.g. 'delayed;seconds=1s'.")
 @click.option("--seed", type=int, metavar="N", help="Chooses words and jitter. [0]")
+@click.option("--tls", is_flag=True, help="Speak TLS, with a certificate made for the occasion.")
+@click.option("--ca-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write its CA here.")
 @click.option("--control", type=int, metavar="PORT", help="Where `fleetsim fault` drives it; 0: free port.")
 @click.option("--control-token", envvar="FLEETSIM_CONTROL_TOKEN", metavar="TEXT", help="Needed to drive it, on --host.")
 def up(
@@ -53,6 +56,7 @@ def up(
     hostfile: Path | None,
     profile: str | None,
     jitter: dict[str, Any] | None,
+    ca_file: Path | None,
     control: int | None,
     control_token: str | None,
     **settings: Any,
@@ -65,6 +69,8 @@ def up(
     given = {key: value for key, value in settings.items() if _is_given(ctx, key)} | (jitter or {})
     base = Profile() if profile is None else Profile.load(profile)
     described = Profile.parse(given, base=base)
+    if ca_file is not None and not described.tls:
+        raise click.UsageError("--ca-file: expected --tls with it", ctx)
     token = None if control is None else control_token
     try:
         fleet = Fleet(
@@ -72,20 +78,20 @@ def up(
         )
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from error
-    asyncio.run(_serve(fleet, hostfile, driven=control is not None, token=token))
+    asyncio.run(_serve(fleet, hostfile, ca_file, driven=control is not None, token=token))
 
 
 def _is_given(ctx: click.Context, key: str) -> bool:
     return ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT
 
 
-async def _serve(fleet: Fleet, hostfile: Path | None, *, driven: bool, token: str | None) -> None:
+async def _serve(fleet: Fleet, hostfile: Path | None, ca_file: Path | None, *, driven: bool, token: str | None) -> None:
     async with _told_to_stop() as stop:
         started = time.perf_counter()
         async with fleet:
             took = time.perf_counter() - started
-            with _written(fleet, hostfile) as path, _findable(fleet, driven, token) as control:
-                _announce(fleet, path, took, control)
+            with _written(fleet, hostfile, ca_file) as (path, ca), _findable(fleet, driven, token) as control:
+                _announce(fleet, path, ca, took, control)
                 await stop.wait()
     _print(
         f"stopped after {_counted(fleet.ledger.requests, 'request')} on {_counted(fleet.ledger.opened, 'connection')}"
@@ -107,17 +113,20 @@ async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
 
 
 @contextlib.contextmanager
-def _written(fleet: Fleet, hostfile: Path | None) -> Iterator[Path]:
-    """Write the hostfile where it was asked for, to stay, or else where it goes with the fleet."""
-    with contextlib.ExitStack() as stack:
-        if hostfile is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fleetsim-"))
-            hostfile = Path(folder, "hosts.tsv")
-        try:
-            fleet.hostfile(hostfile)
-        except OSError as error:
-            raise click.UsageError(f"--hostfile: {hostfile} cannot be written: {error.strerror}") from error
-        yield hostfile
+def _written(fleet: Fleet, hostfile: Path | None, ca_file: Path | None) -> Iterator[tuple[Path, Path | None]]:
+    """Write the hostfile, and with TLS the CA, where they were asked for, to stay, or else where they go with the
+    fleet."""
+    with tempfile.TemporaryDirectory(prefix="fleetsim-") as folder:
+        hosts = _write("--hostfile", fleet.hostfile, hostfile or Path(folder, "hosts.tsv"))
+        ca = _write("--ca-file", fleet.ca_file, ca_file or Path(folder, "ca.pem")) if fleet.profile.tls else None
+        yield hosts, ca
+
+
+def _write(option: str, write: Callable[[Path], Path], path: Path) -> Path:
+    try:
+        return write(path)
+    except OSError as error:
+        raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -130,15 +139,17 @@ def _findable(fleet: Fleet, driven: bool, token: str | None) -> Iterator[list[st
         yield [f"control   {fleet.control_url}   try  fleetsim fault reset --server 0 --for 10s"]
 
 
-def _announce(fleet: Fleet, hostfile: Path, took: float, control: list[str]) -> None:
+def _announce(fleet: Fleet, hostfile: Path, ca: Path | None, took: float, control: list[str]) -> None:
     key = "sim" if fleet.profile.api_key is None else "(the profile's api_key)"
+    trust = "" if ca is None else f"--cacert {shlex.quote(str(ca))} "
     body = '{"stream": true, "messages": [{"role": "user", "content": "hi"}]}'
     lines = [
         f"{_counted(len(fleet), 'fake vLLM server')} ready in {took * 1000:.0f} ms   {_described(fleet.profile)}",
         *(f"  {url}" for url in _listed(fleet.base_urls)),
         f"hostfile  {hostfile}",
         f"export OPENAI_BASE_URL={fleet.base_urls[0]} OPENAI_API_KEY={key}",
-        f"try  curl -N {fleet.base_urls[0]}/chat/completions {_headers(fleet.profile)}-d '{body}'",
+        *([] if ca is None else [f"export SSL_CERT_FILE={shlex.quote(str(ca))}"]),
+        f"try  curl -N {trust}{fleet.base_urls[0]}/chat/completions {_headers(fleet.profile)}-d '{body}'",
         *control,
         "Ctrl-C stops them.",
     ]

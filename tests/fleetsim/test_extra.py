@@ -23,6 +23,6 @@ def test_every_package_of_the_extra_is_known() -> None:
     imported_as = {"pyyaml": "yaml", "prometheus-client": "prometheus_client"}
     lines = [line for line in requires("swarmpool") or () if "extra == 'fleet'" in line]
     packages = [line.partition(">=")[0].strip().lower() for line in lines]
-    assert len(packages) == 6
+    assert len(packages) == 7
     for package in packages:
         assert missing_extra(ModuleNotFoundError("gone", name=imported_as.get(package, package)))

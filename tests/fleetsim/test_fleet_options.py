@@ -51,6 +51,11 @@ PROFILE = "profile: expected a Profile or None (Profile.parse takes a mapping), 
         ({"journal_lines": "x"}, "journal_lines: expected a whole number of at least 0, got 'x'"),
         ({"journal_lines": -1}, "journal_lines: expected a whole number of at least 0, got -1"),
         ({"host": 5}, "host: expected an address or a name as text, got 5"),
+        ({"tls": "yes"}, "tls: expected True, False, or None for the profile's, got 'yes'"),
+        ({"unix_dir": 5}, "unix_dir: expected the path of a folder, or None, got 5"),
+        ({"unix_dir": ""}, "unix_dir: expected the path of a folder, or None, got ''"),
+        ({"unix_dir": "/run", "base_port": 9000}, "base_port: expected None beside unix_dir, got 9000"),
+        ({"unix_dir": "/" + "x" * 99}, "unix_dir: expected a path of at most 10"),
         ({"tags": 5}, "tags: expected a mapping, one for each server, or a function of the index, got 5"),
         ({"tags": "ab"}, "tags: expected a mapping, one for each server, or a function of the index, got 'ab'"),
         ({"tags": [{}]}, "tags: expected one mapping for each of 2 servers, got 1"),
@@ -84,6 +89,11 @@ def test_tags_are_spread_over_the_servers(tags: Any, spread: list[dict[str, str]
 def test_a_hostfile_has_tabs_between_host_port_and_tags(tmp_path: Path) -> None:
     path = write_hostfile(tmp_path / "hosts", ENDPOINTS)
     assert path.read_text() == "127.0.0.1\t8000\tzone=a\n::1\t8001\n"
+
+
+def test_a_hostfile_has_urls_where_the_scheme_is_not_http(tmp_path: Path) -> None:
+    path = write_hostfile(tmp_path / "hosts", [FleetEndpoint("::1", 8000, {"zone": "a"}, "https")])
+    assert path.read_text() == "https://[::1]:8000\tzone=a\n"
 
 
 def test_a_hostfile_is_replaced_whole_and_readable_by_others(tmp_path: Path) -> None:

@@ -66,6 +66,30 @@ async def test_what_it_prints_works(tmp_path: Path) -> None:
         assert out == b"stopped after 2 requests on 2 connections\n"
 
 
+@pytest.mark.parametrize("named", [True, False])
+async def test_with_tls_it_says_whom_to_trust(named: bool, tmp_path: Path) -> None:
+    chosen = ("--ca-file", str(tmp_path / "the ca.pem")) if named else ()
+    async with running("2", "--tls", "--output-tokens", "3", *chosen) as (process, lines):
+        urls = [line.strip() for line in lines[1:3]]
+        assert all(url.startswith("https://127.0.0.1:") for url in urls)
+        trust = Path(shlex.split(lines[5])[1].removeprefix("SSL_CERT_FILE="))
+        assert lines[5].startswith("export SSL_CERT_FILE=")
+        assert not named or trust == tmp_path / "the ca.pem"
+        shell = lines[6].removeprefix("try  ")
+        curl = await asyncio.to_thread(subprocess.run, shell, shell=True, capture_output=True, timeout=60, check=True)
+        assert curl.stdout.count(b"data: ") == 1 + 3 + 1
+        script = f"import urllib.request; print(urllib.request.urlopen('{urls[1]}/models', timeout=60).status)"
+        python = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", script),
+            env={**os.environ, "SSL_CERT_FILE": str(trust)},
+            stdout=subprocess.PIPE,
+        )
+        assert (await python.communicate())[0] == b"200\n"
+        process.terminate()
+        await process.communicate()
+    assert await asyncio.to_thread(trust.exists) is named
+
+
 async def test_flags_lie_over_the_profile_and_the_profile_over_the_defaults(tmp_path: Path) -> None:
     profile = tmp_path / "profile.yaml"
     profile.write_text("model: from-file\nttft: 2m\nkeepalive_timeout: 9s\napi_key: s3cret\n")
@@ -123,6 +147,8 @@ def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> st
         ("2 --base-port 65535", "base_port: expected None or 1 to 65534 for 2 servers, got 65535"),
         ("1 --profile /none.yaml", "/none.yaml: cannot be read: No such file or directory"),
         ("1 --control 70000", "control_port: expected None or 0 to 65535, got 70000"),
+        ("1 --ca-file ca.pem", "--ca-file: expected --tls with it"),
+        ("1 --tls --ca-file /none/ca.pem", "--ca-file: /none/ca.pem cannot be written: No such file or directory"),
         ("1 --hostfile /none/hosts.tsv", "--hostfile: /none/hosts.tsv cannot be written: No such file or directory"),
     ],
 )

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-__all__ = ["PATIENCE", "Peer", "bodies_of", "dated", "get", "post"]
+__all__ = ["PATIENCE", "Peer", "TlsPeer", "bodies_of", "dated", "get", "post"]
 
 PATIENCE = 10.0
 
@@ -55,17 +58,17 @@ def bodies_of(data: bytes) -> list[bytes]:
 
 
 class Peer:
-    """One connection to `port` on the loopback address; `async with` opens and closes it."""
+    """One connection to a port on the loopback address, or to a socket file; `async with` opens and closes it."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._socket = socket.socket()
+    def __init__(self, at: int | Path) -> None:
+        self._address = str(at) if isinstance(at, Path) else ("127.0.0.1", at)
+        self._socket = socket.socket(socket.AF_UNIX if isinstance(at, Path) else socket.AF_INET)
         self._socket.setblocking(False)
         self._kept = b""
 
     async def __aenter__(self) -> Self:
         try:
-            await self._soon(asyncio.get_running_loop().sock_connect(self._socket, ("127.0.0.1", self._port)))
+            await self._soon(asyncio.get_running_loop().sock_connect(self._socket, self._address))
         except BaseException:
             self._socket.close()
             raise
@@ -148,3 +151,66 @@ class Peer:
 
     async def _soon(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wait_for(work, PATIENCE)
+
+
+class TlsPeer(Peer):
+    """The same through TLS: bytes are those inside it. `goodbye` is set when the server has sent its close_notify."""
+
+    def __init__(self, at: int | Path, context: ssl.SSLContext, name: str = "127.0.0.1") -> None:
+        super().__init__(at)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self.goodbye = False
+
+    async def shake_hands(self) -> None:
+        """Raises ssl.SSLError where one side refuses."""
+        try:
+            while not self._hands_are_shaken():
+                await self._flush()
+                self._feed(await super().some())
+        finally:
+            await self._flush()
+
+    def _hands_are_shaken(self) -> bool:
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    async def send(self, data: bytes) -> None:
+        self.tls.write(data)
+        await self._flush()
+
+    async def some(self) -> bytes:
+        kept, self._kept = self._kept, b""
+        while not kept and not self.goodbye:
+            try:
+                kept = self.tls.read(1 << 20)
+                self.goodbye = not kept
+            except ssl.SSLWantReadError:
+                more = await super().some()
+                if not more:
+                    return b""
+                self._incoming.write(more)
+        return kept
+
+    async def say_goodbye(self) -> None:
+        """Send close_notify and go on reading."""
+        with suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        await self._flush()
+
+    async def after_goodbye(self) -> bytes:
+        """What comes outside of TLS, behind the close_notify."""
+        return await super().some()
+
+    def _feed(self, data: bytes) -> None:
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            await super().send(self._outgoing.read())

@@ -21,7 +21,7 @@ SOURCES = {"swarmpool": ROOT / "src" / "swarmpool", "fleetsim": ROOT / "simulato
 WITHOUT_THE_EXTRA = """
 import importlib.util, sys
 import swarmpool
-for name in ("click", "faker", "msgspec", "prometheus_client", "rich", "yaml"):
+for name in ("click", "faker", "msgspec", "prometheus_client", "rich", "trustme", "yaml"):
     assert importlib.util.find_spec(name) is None, f"{name} is installed without the extra"
 print("swarmpool", swarmpool.__version__, "on", sys.version.split()[0])
 """

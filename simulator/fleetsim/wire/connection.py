@@ -25,7 +25,7 @@ from aiohttp.streams import StreamReader
 
 from fleetsim.faults.catalogue import Fault
 from fleetsim.faults.kinds import Connecting
-from fleetsim.records import ConnectionLine, EndedBy, EndedHow, RequestOutcome
+from fleetsim.records import UNIX_PEER, ConnectionLine, EndedBy, EndedHow, RequestOutcome
 from fleetsim.wire import heads
 from fleetsim.wire.aiohttp_seam import SeamConnection
 from fleetsim.wire.handshake import asks_for_websocket
@@ -115,6 +115,15 @@ class Connection(SeamConnection):
         self._cancel_work()
         self._over_when_both_gone()
 
+    def shaken(self, version: str | None) -> None:
+        """The TLS handshake is done."""
+        self._line.tls = version
+
+    def broken(self, by: EndedBy) -> None:
+        """One side has refused the other's TLS: nothing more can be said."""
+        self._note_end(by, "fin")
+        self._wire.close()
+
     def end_now(self) -> None:
         """Close at once and stop the work for its request."""
         self._note_end("server", "fin")
@@ -172,7 +181,8 @@ class Connection(SeamConnection):
         self._wire.close()
 
     def rst(self) -> None:
-        self._note_end("server", "rst")
+        # A Unix socket knows no reset: its peer sees an end as after a FIN.
+        self._note_end("server", "fin" if _is_unix(self._wire) else "rst")
         sock = self._wire.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -285,12 +295,19 @@ class Connection(SeamConnection):
         return False
 
 
+def _is_unix(transport: asyncio.Transport) -> bool:
+    sock = transport.get_extra_info("socket")
+    return sock is not None and sock.family == socket.AF_UNIX
+
+
 def _nothing() -> None:
     """What comes after a half-close is thrown away."""
 
 
 def _peer(transport: asyncio.Transport) -> str:
     name = transport.get_extra_info("peername")
+    if _is_unix(transport):
+        return UNIX_PEER
     if not name:
         return "unknown"
     host, port = name[0], name[1]

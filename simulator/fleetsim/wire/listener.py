@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from aiohttp import web
@@ -17,6 +18,8 @@ from fleetsim.book import Book
 from fleetsim.errors import BindError, StuckRequestError
 from fleetsim.wire.connection import Connection
 from fleetsim.wire.settings import WireSettings
+from fleetsim.wire.tls import TlsWire
+from fleetsim.wire.unix import SocketFile
 
 __all__ = ["Listener"]
 
@@ -29,7 +32,7 @@ _ACCEPTS_PER_EVENT = 1
 
 
 class Listener(web.Server):
-    """Accepts on one port and keeps the account of its connections in `book`, as server number `server`.
+    """Accepts at one address and keeps the account of its connections in `book`, as server number `server`.
 
     Belongs to the loop it was made in.
     """
@@ -43,10 +46,15 @@ class Listener(web.Server):
         self._accepting: asyncio.Server | None = None
         self._paused: socket.socket | None = None
         self._address, self._backlog = ("", 0), 0
+        self._file: SocketFile | None = None
         self._refusals = 0
 
     def __call__(self) -> Connection:
         return Connection(self, self._running_loop)
+
+    def _accepted(self) -> asyncio.Protocol:
+        connection, tls = self(), self.settings.tls
+        return connection if tls is None else TlsWire(connection, tls)
 
     # aiohttp's hooks.
 
@@ -73,19 +81,31 @@ class Listener(web.Server):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
         try:
-            bound = await self._accept(create(self, host, port, family=family))
+            server = await self._accept(create(self._accepted, host, port, family=family))
         except OSError as error:
             raise BindError(host, port, _reason(error)) from error
-        self._address = (host, bound)
-        return bound
+        self._address = (host, int(server.sockets[0].getsockname()[1]))
+        return self._address[1]
 
-    async def _accept(self, creation: Coroutine[Any, Any, asyncio.Server]) -> int:
+    async def listen_at(self, path: Path, backlog: int) -> None:
+        """Bind the socket file `path` and accept. Raises, and is cancelled, as `listen`."""
+        self._backlog = backlog
+        self._file = SocketFile(path)
+        try:
+            bound = self._file.bind()
+        except OSError as error:
+            raise BindError(str(path), None, _reason(error)) from error
+        # Not create_unix_server: since Python 3.13 it removes the file when accepting is only paused.
+        create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
+        await self._accept(create(self._accepted, sock=bound))
+
+    async def _accept(self, creation: Coroutine[Any, Any, asyncio.Server]) -> asyncio.Server:
         # In two steps: cancelled in between, `create_server` alone would leave a socket listening that nobody has.
         self._accepting = server = await creation
         await server.start_serving()
         for each in server.sockets:
             _listen(each.fileno(), self._backlog)
-        return int(server.sockets[0].getsockname()[1])
+        return server
 
     def pause_accepting(self) -> None:
         """Leave new connections in the kernel's queue: connects succeed up to the backlog, nobody answers."""
@@ -100,13 +120,12 @@ class Listener(web.Server):
         if self._paused is not None:
             paused, self._paused = self._paused, None
             create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
-            await self._accept(create(self, sock=paused))
+            await self._accept(create(self._accepted, sock=paused))
 
     def refuse(self) -> None:
         """Give the port up until `listen_again` has been called as often. Connections live on; new ones are refused."""
-        refusals = self._refusals + 1
-        self.stop_listening()
-        self._refusals = refusals
+        self._refusals += 1
+        self._close_doors()
 
     async def listen_again(self) -> None:
         """Take back one `refuse`, and with the last one listen on the same port; nothing once the server has ended.
@@ -115,12 +134,19 @@ class Listener(web.Server):
         """
         if self._refusals:
             self._refusals -= 1
-            if not self._refusals:
+            if not self._refusals and self._file is not None:
+                await self.listen_at(self._file.path, self._backlog)
+            elif not self._refusals:
                 await self.listen(*self._address, self._backlog)
 
     def stop_listening(self) -> None:
         """Close the listening socket, for good. Connections live on; new ones are refused."""
         self._refusals = 0
+        self._close_doors()
+        if self._file is not None:
+            self._file.remove()
+
+    def _close_doors(self) -> None:
         if self._accepting is not None:
             self._accepting.close()
         if self._paused is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import TYPE_CHECKING
 
 from fleetsim.exchange import Answer
@@ -23,7 +24,7 @@ class WireSettings:
     alone.
 
     `keepalive_timeout` is in seconds; None never closes an idle connection. `draining`: every response is the last one
-    on its connection. `rules` None chooses no faults. `websockets` holds from the next one on.
+    on its connection. `rules` None chooses no faults. `websockets` holds from the next one on. `tls` None speaks none.
     """
 
     answer: Answer
@@ -35,6 +36,7 @@ class WireSettings:
     holds: list[Hold] = field(default_factory=list)
     rules: Rules | None = None
     websockets: WebSocketSettings = DEFAULT_WEBSOCKETS
+    tls: SSLContext | None = None
 
     def use_rules(self, rules: Rules | None) -> None:
         """Ask `rules` from the next connection or request on."""

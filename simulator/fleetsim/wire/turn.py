@@ -20,7 +20,7 @@ from fleetsim.errors import FaultError
 from fleetsim.exchange import ApiRequest, Reply, Unary, WebSocket
 from fleetsim.faults.catalogue import Fault, Stage, parse_fault, parse_faults
 from fleetsim.faults.kinds import Accepted
-from fleetsim.records import ConnectionLine, RequestLine, RequestOutcome
+from fleetsim.records import UNIX_PEER, ConnectionLine, RequestLine, RequestOutcome
 from fleetsim.wire import heads
 from fleetsim.wire.endings import Ending
 from fleetsim.wire.outgoing import Conclusion, Outgoing, Pipe
@@ -231,7 +231,9 @@ def _target(message: RawRequestMessage) -> tuple[str, str]:
 
 
 def is_loopback(peer: str) -> bool:
-    """Whether `peer`, as the ledger writes it (`host:port`), is an address of this machine's loopback."""
+    """Whether `peer`, as the ledger writes it, is on this machine: a loopback address or a Unix socket."""
+    if peer == UNIX_PEER:
+        return True
     host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
     try:
         address = ipaddress.ip_address(host)
