@@ -45,8 +45,13 @@ def _never(text: str) -> str | None:
 @click.option("--keepalive-timeout", type=Setting("keepalive_timeout", "TIME", _never), help="Or never. [5s]")
 @click.option("--ending", type=Setting("ending", "ENDING"), help="How responses end, e.g. 'delayed;seconds=1s'.")
 @click.option("--seed", type=int, metavar="N", help="Chooses words and jitter. [0]")
-@click.option("--tls", is_flag=True, help="Speak TLS, with a certificate made for the occasion.")
-@click.option("--ca-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write its CA here.")
+@click.option("--tls", is_flag=True, help="Speak TLS, by a CA made at the start.")
+@click.option(
+    "--ca-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write that CA's certificate here.",
+)
 @click.option("--control", type=int, metavar="PORT", help="Where `fleetsim fault` drives it; 0: free port.")
 @click.option("--control-token", envvar="FLEETSIM_CONTROL_TOKEN", metavar="TEXT", help="Needed to drive it, on --host.")
 def up(
@@ -61,8 +66,8 @@ def up(
     control_token: str | None,
     **settings: Any,
 ) -> None:
-    """Run SIZE fake vLLM servers until Ctrl-C.
-
+    """\b
+    Run SIZE fake vLLM servers until Ctrl-C.
     Example: fleetsim up 8 --ttft 80ms --itl 10ms --jitter normal:20%
     """
     ctx = click.get_current_context()
