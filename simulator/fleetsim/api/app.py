@@ -18,6 +18,7 @@ from fleetsim.api.embeddings import create_embedding
 from fleetsim.api.generate import generate
 from fleetsim.api.instrumentation import health, load, version
 from fleetsim.api.models import list_models
+from fleetsim.api.realtime import realtime
 from fleetsim.api.refusals import RefusalError, detail
 from fleetsim.api.served import Server
 from fleetsim.api.tokenize import detokenize, tokenize
@@ -44,6 +45,7 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/generate": {"POST": generate},
 }
 _WEBSOCKETS: dict[str, WebSocketRoute] = {
+    "/v1/realtime": realtime,
     "/echo": echo,
 }
 _GUARDED = ("/v1", "/v2", "/inference", "/cohere")
