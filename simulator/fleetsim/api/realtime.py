@@ -1,7 +1,7 @@
 """`/v1/realtime`, the websocket of vLLM 0.33 (entrypoints/speech_to_text/realtime/{connection,protocol}.py).
 
 The client names the model (`session.update`), says that audio is on its way (`input_audio_buffer.commit`), sends it
-(`input_audio_buffer.append`, base64 of 16-bit samples, 16,000 a second), and ends it with another commit, a `final` one.
+(`input_audio_buffer.append`, base64 of 16-bit samples, 16,000 a second); one more commit, a `final` one, ends it.
 The server says `session.created` first, then a `transcription.delta` for each token, `transcription.done` at the end;
 mistakes are `error` events, and the session goes on. Nobody listens to the audio: every 80 ms of it, as in Voxtral
 Realtime, are one token of words chosen by (seed, first audio), each piece of audio being one job for the engine.
