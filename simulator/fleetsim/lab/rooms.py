@@ -6,6 +6,7 @@ from typing import Final
 
 from fleetsim.lab.closing import READER_HANGS, UNCLOSED
 from fleetsim.lab.connector import connector_room
+from fleetsim.lab.keys import SSL_MISMATCH
 from fleetsim.lab.limits import LIMIT_BYPASS, LIMIT_SOCKETS, LOST_WAKE_UP
 from fleetsim.lab.racing import DESYNC, KEEPALIVE_RACE
 from fleetsim.lab.releasing import BREAK_AT_DONE, EAGER_EOF, UNREAD_EXIT
@@ -21,6 +22,7 @@ ROOMS: Final[tuple[Room, ...]] = (
     KEEPALIVE_RACE,
     LIMIT_BYPASS,
     LIMIT_SOCKETS,
+    SSL_MISMATCH,
     LOST_WAKE_UP,
     DESYNC,
     READER_HANGS,
