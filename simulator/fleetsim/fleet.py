@@ -133,6 +133,7 @@ class Fleet(Assertions):
                 armoury=self._armoury,
                 path=path,
                 tls=None if self._authority is None else self._authority.server,
+                websockets=self.profile.websockets,
             )
             for index, (port, each, path) in enumerate(zip(each_port, each_tags, each_path, strict=True), first_index)
         )

@@ -18,13 +18,26 @@ import msgspec
 
 from fleetsim.errors import FaultError
 from fleetsim.units import parse_duration
+from fleetsim.wire.websocket_settings import WEBSOCKET_CHECKS, WebSocketSettings
 
 if TYPE_CHECKING:
     from fleetsim.faults.rules import Rule
 
 __all__ = ["Profile", "ProfileError"]
 
-_DURATIONS = frozenset({"ttft", "itl", "prefill_per_token", "keepalive_timeout"})
+_OF_WEBSOCKETS = {f"ws_{name}": name for name in WEBSOCKET_CHECKS}
+_DURATIONS = frozenset(
+    {
+        "ttft",
+        "itl",
+        "prefill_per_token",
+        "keepalive_timeout",
+        "ws_session_deadline",
+        "ws_idle_deadline",
+        "ws_ping_interval",
+        "ws_ping_timeout",
+    }
+)
 _SECRETS = frozenset({"api_key"})
 _MOST_TOKENS = 2**31 - 1
 
@@ -89,6 +102,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "server_load_tracking": (_is_switch, "true or false"),
     "tls": (_is_switch, "true or false"),
     "seed": (_is_integer, "a whole number"),
+    **{key: WEBSOCKET_CHECKS[name] for key, name in _OF_WEBSOCKETS.items()},
 }
 
 
@@ -116,6 +130,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     - `server_load_tracking`: whether `/load` counts, as vLLM's `--enable-server-load-tracking`.
     - `tls`: whether the servers speak TLS, with a certificate made for the fleet.
     - `seed`: chooses words and jitter, unless the fleet is given one.
+    - `ws_session_deadline`, `ws_idle_deadline`: age, or time without a message, at which the server closes a websocket
+      with `ws_deadline_code`. `ws_ping_interval`, `ws_ping_timeout`: its pings. `ws_max_size`: bytes that a message of
+      the client's may have. See `fleetsim.wire.websocket_settings`.
     """
 
     model: str = "sim"
@@ -135,6 +152,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     server_load_tracking: bool = False
     tls: bool = False
     seed: int = 0
+    ws_session_deadline: float | None = None
+    ws_idle_deadline: float | None = None
+    ws_deadline_code: int = 1001
+    ws_ping_interval: float | None = 20.0
+    ws_ping_timeout: float | None = 20.0
+    ws_max_size: int = 16 * 1024 * 1024
 
     def __post_init__(self) -> None:
         for key, (accepts, expected) in _CHECKS.items():
@@ -156,6 +179,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def _changed(self) -> list[tuple[str, object]]:
         values = ((key, getattr(self, key)) for key in self.__struct_fields__)
         return [(key, value) for key, value in values if value != getattr(_DEFAULT, key)]
+
+    @property
+    def websockets(self) -> WebSocketSettings:
+        """The settings whose names begin with `ws_`, as a server takes them."""
+        return WebSocketSettings(**{name: getattr(self, key) for key, name in _OF_WEBSOCKETS.items()})
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], /, *, base: Profile | None = None) -> Profile:

@@ -25,6 +25,7 @@ from fleetsim.wire.endings import Ending, as_ending
 from fleetsim.wire.listener import Listener
 from fleetsim.wire.settings import WireSettings, check_keepalive_timeout
 from fleetsim.wire.unix import check_socket_path
+from fleetsim.wire.websocket_settings import DEFAULT_WEBSOCKETS, WebSocketSettings
 
 __all__ = ["BACKLOG", "FakeVLLMServer", "FleetEndpoint", "ServerState"]
 
@@ -83,6 +84,7 @@ class FakeVLLMServer:
     - `tell_connection`: add `x-fleet-connection` and `x-fleet-request` to every response; vLLM sends neither.
     - `armoury`: the fleet's; by default one of its own.
     - `ending_header`: whether the request header X-Fleet-Ending is honoured; None, if it comes from a loopback address.
+    - `websockets`: its ways with them.
 
     Belongs to the loop in which it is started. Raises ValueError for a `host` or `keepalive_timeout` that cannot be.
     """
@@ -104,6 +106,7 @@ class FakeVLLMServer:
         armoury: Armoury | None = None,
         path: str | os.PathLike[str] | None = None,
         tls: SSLContext | None = None,
+        websockets: WebSocketSettings = DEFAULT_WEBSOCKETS,
     ) -> None:
         check_host(host)
         check_keepalive_timeout(keepalive_timeout)
@@ -117,7 +120,13 @@ class FakeVLLMServer:
         self.state = ServerState.STARTING
         self._listener: Listener | None = None
         self._settings = WireSettings(
-            answer, as_ending(ending), keepalive_timeout, tell_connection, ending_header, tls=tls
+            answer,
+            as_ending(ending),
+            keepalive_timeout,
+            tell_connection,
+            ending_header,
+            tls=tls,
+            websockets=websockets,
         )
         self._as_made = replace(self._settings)
         self._armoury = armoury if armoury is not None else Armoury()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fleetsim.profile import Profile, ProfileError
+from fleetsim.wire.websocket_settings import WebSocketSettings
 
 
 @pytest.fixture
@@ -23,6 +24,13 @@ def test_a_file_gives_durations_with_units(written: Path) -> None:
     profile = Profile.load(written)
     assert (profile.model, profile.ttft, profile.itl) == ("llama", 0.08, 0.01)
     assert (profile.keepalive_timeout, profile.jitter) == (None, "lognormal")
+
+
+def test_a_file_gives_a_servers_ways_with_websockets(written: Path) -> None:
+    written.write_text("ws_session_deadline: 2m\nws_ping_timeout: null\nws_deadline_code: 4000\nws_max_size: 1024\n")
+    assert Profile.load(written).websockets == WebSocketSettings(
+        session_deadline=120.0, ping_timeout=None, deadline_code=4000, max_size=1024
+    )
 
 
 def test_a_file_lies_over_its_base(written: Path) -> None:
@@ -51,6 +59,15 @@ def test_a_file_without_keys_is_the_base(written: Path, text: str) -> None:
         ("model: ''\n", ":1: model: expected a name, got ''"),
         ("seed: x\n", ":1: seed: expected a whole number, got 'x'"),
         ("server_load_tracking: 1\n", ":1: server_load_tracking: expected true or false, got 1"),
+        (
+            "ws_idle_deadline: 0\n",
+            ":1: ws_idle_deadline: expected seconds, as a number above 0, or null for never, got 0",
+        ),
+        (
+            "ws_deadline_code: 1005\n",
+            ":1: ws_deadline_code: expected a close code such as 1001, or one from 3000 to 4999",
+        ),
+        ("ws_max_size: 1MB\n", ":1: ws_max_size: expected a whole number of bytes of at least 1, got '1MB'"),
         ("ending: 3\n", ":1: ending: expected a name, or null, got 3"),
         ("itl: 1ms\nttft: 0\nitl: 2ms\n", ":3: itl: given twice; expected one value (the first is on line 1)"),
         ("- a\n- b\n", ":1: expected `key: value` lines, got a sequence"),

@@ -4,55 +4,20 @@ import asyncio
 
 import aiohttp
 import pytest
+from fake_pipe import FakePipe, session_on
 from raw_http import Peer
 from raw_websocket import close, closed_with, masked, websocket
 from talking import Talker, echoing, granting
+from virtual_clock import Clock, on_clock
 
 from fleetsim import Fleet, FleetError, WebSocketClosedError, WebSocketEnd, WebSocketRecord
-from fleetsim.book import Book
-from fleetsim.records import EndedBy, EndedHow, RequestLine
-from fleetsim.wire.websocket import Session
-from fleetsim.wire.websocket_settings import DEFAULT_WEBSOCKETS
+from fleetsim.wire.websocket_settings import DEFAULT_WEBSOCKETS, WebSocketSettings
 
 
 async def last_websocket(fleet: Fleet) -> WebSocketRecord:
     """The journal's last websocket, when no connection is open any more."""
     await fleet.ledger.wait_for(open_now=0, websockets_open=0)
     return fleet.ledger.websocket_records()[-1]
-
-
-class FakePipe:
-    """A connection that notes what is done to it."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.stopped = False
-        self.ended: tuple[EndedBy, EndedHow] | None = None
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    async def drain(self) -> None:
-        """There is always room."""
-
-    def unbuffer(self) -> None:
-        """Nothing is buffered."""
-
-    def stop_reading(self) -> None:
-        self.stopped = True
-
-    def read_on(self) -> None:
-        self.stopped = False
-
-    def fin(self) -> None:
-        self.ended = self.ended or ("server", "fin")
-
-
-def book_and_request() -> tuple[Book, RequestLine]:
-    book = Book()
-    book.add_part()
-    connection = book.opened(0, "peer", 0.0)
-    return book, book.arrived(connection, "GET", "/echo", 0.0)
 
 
 def ended(record: WebSocketRecord) -> tuple[str | None, str | None, int | None]:
@@ -203,8 +168,8 @@ async def test_a_server_that_drains_says_1012_and_closes_at_once() -> None:
 
 async def test_nothing_more_is_read_while_a_message_waits() -> None:
     """A client that sends more than is taken is held back by the kernel, not by the server's memory."""
-    pipe, loop = FakePipe(), asyncio.get_running_loop()
-    session = Session(pipe, DEFAULT_WEBSOCKETS, *book_and_request(), None, loop)
+    pipe = FakePipe()
+    session = session_on(pipe)
     session.feed_data(masked(1, b"a"))
     assert pipe.stopped
     session.feed_data(masked(1, b"b"))
@@ -219,7 +184,7 @@ async def test_nothing_more_is_read_while_a_message_waits() -> None:
 
 
 async def test_a_cancelled_wait_for_a_message_loses_none() -> None:
-    session = Session(FakePipe(), DEFAULT_WEBSOCKETS, *book_and_request(), None, asyncio.get_running_loop())
+    session = session_on(FakePipe())
     waiting = asyncio.ensure_future(anext(session))
     await asyncio.sleep(0)
     session.feed_data(masked(1, b"a"))
@@ -282,3 +247,57 @@ async def test_a_peer_is_still_served_plain_requests_beside_a_websocket() -> Non
     async with Fleet(1) as fleet, websocket(fleet[0].port), Peer(fleet[0].port) as other:
         await other.send(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n")
         assert (await other.response()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def timed(ways: WebSocketSettings, *said: tuple[float, bytes]) -> list[tuple[float, bytes]]:
+    """What a server that echoes writes, and when, in seconds from the handshake, to a client that says this and then
+    no more. An empty write is the FIN."""
+
+    async def scenario(loop: Clock) -> list[tuple[float, bytes]]:
+        start = loop.time()
+        pipe = FakePipe(lambda: loop.time() - start)
+        session = session_on(pipe, ways)
+        for when, data in said:
+            loop.call_at(start + when, session.feed_data, data)
+        await session.run(echoing)
+        return pipe.timeline
+
+    return [(round(when, 6), data) for when, data in on_clock(scenario)]
+
+
+PING, TIMEOUT = b"\x89\x04", closed_with(1011, "keepalive ping timeout")
+
+
+def test_by_default_the_server_pings_after_20_s_and_waits_20_s_for_the_pong() -> None:
+    ping, close_, fin = timed(DEFAULT_WEBSOCKETS)
+    assert (ping[0], ping[1][:2]) == (20.0, PING)
+    assert (close_, fin) == ((40.0, TIMEOUT), (40.0, b""))
+
+
+def test_a_pong_puts_the_next_ping_off() -> None:
+    (_, first), *_ = timed(DEFAULT_WEBSOCKETS)
+    _, (when, second), (ended, _), _ = timed(DEFAULT_WEBSOCKETS, (25.0, masked(10, first[2:])))
+    assert (when, second[:2], ended) == (45.0, PING, 65.0)
+    assert second != first
+
+
+def test_an_unasked_pong_puts_nothing_off() -> None:
+    assert timed(DEFAULT_WEBSOCKETS, (10.0, masked(10)), (25.0, masked(10)))[-1] == (40.0, b"")
+
+
+def test_each_message_puts_the_idle_deadline_off_and_a_ping_does_not() -> None:
+    ways = WebSocketSettings(idle_deadline=5.0, ping_interval=None)
+    said = (3.0, masked(1, b"a")), (6.0, masked(1, b"b")), (7.0, masked(9))
+    echoes = [(3.0, b"\x81\x01a"), (6.0, b"\x81\x01b"), (7.0, b"\x8a\x00")]
+    assert timed(ways, *said) == [*echoes, (11.0, closed_with(1001)), (21.0, b"")]
+
+
+def test_the_session_deadline_is_not_put_off() -> None:
+    ways = WebSocketSettings(session_deadline=5.0, ping_interval=None, deadline_code=4000)
+    heard = timed(ways, (4.0, masked(1, b"a")), (5.5, masked(1, b"b")), (6.0, close(4000)))
+    assert heard == [(4.0, b"\x81\x01a"), (5.0, closed_with(4000)), (6.0, b"")]
+
+
+def test_a_close_that_the_client_does_not_answer_ends_after_10_s() -> None:
+    ways = WebSocketSettings(session_deadline=1.0)
+    assert timed(ways) == [(1.0, closed_with(1001)), (11.0, b"")]

@@ -98,6 +98,17 @@ class Peer:
         found, _, self._kept = data.partition(mark)
         return found + mark
 
+    async def exactly(self, length: int) -> bytes:
+        """The next `length` bytes; what follows them is kept for the next reading."""
+        data = b""
+        while len(data) < length:
+            more = await self.some()
+            if not more:
+                raise AssertionError(f"FIN before {length} bytes; got {data!r}")
+            data += more
+        data, self._kept = data[:length], data[length:]
+        return data
+
     async def response(self) -> bytes:
         """One whole response that has a Content-Length, head and body."""
         head = await self.until(b"\r\n\r\n")

@@ -12,13 +12,14 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from fleetsim.wire.websocket_settings import is_sendable_code
+
 __all__ = ["FrameReader", "Inflating", "Opcode", "ProtocolError", "Received", "close_code", "frame", "whole_close"]
 
 _RSV1, _RSV2_OR_3 = 0x40, 0x30
 _FIN, _MASKED = 0x80, 0x80
 _LONGEST_CONTROL = 125
 _HEADER_LENGTH = {126: 4, 127: 10}
-_ALLOWED_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
 
 NO_CODE = 1005
 PROTOCOL_ERROR = 1002
@@ -90,7 +91,7 @@ def close_code(data: bytes) -> int:
         data[2:].decode()
     except UnicodeDecodeError as error:
         raise ProtocolError(INVALID_TEXT, f"{error.reason} at position {error.start}") from error
-    if code in _ALLOWED_CODES or 3000 <= code < 5000:
+    if is_sendable_code(code):
         return int(code)
     raise ProtocolError(PROTOCOL_ERROR, "invalid status code")
 
