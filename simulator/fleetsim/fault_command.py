@@ -46,7 +46,7 @@ def fault(
 ) -> None:
     """Let a fault strike a fleet that was started with `fleetsim up --control`.
 
-    Example: fleetsim fault reset --after-bytes 200 --server 3 --for 10s
+    Example: fleetsim fault reset --server 3 --after-chunks 2 --for 10s
     """
     if remove is not None:
         _remove(_caller(control, token), remove)

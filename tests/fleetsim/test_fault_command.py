@@ -50,6 +50,10 @@ def test_a_fault_strikes_the_fleet_that_runs(fleet: Fleet, capsys: pytest.Captur
         ("reset", {"fault": "reset"}),
         ("reset --after-bytes 200", {"fault": "reset;after=200"}),
         ("reset --after-bytes=200 --after 3", {"fault": "reset;after=200", "after": 3}),
+        (
+            "reset --server 3 --after-chunks 2 --for 10s",
+            {"fault": "reset;after_chunks=2", "for": 10.0, "where": {"server": 3}},
+        ),
         ("'reset;after=200' --server 3", {"fault": "reset;after=200", "where": {"server": 3}}),
         ("delayed --rate 0.5 --seconds 80ms", {"fault": "delayed;seconds=80ms", "rate": 0.5}),
         ("--server 1 --for 10s reset --server 2", {"fault": "reset", "for": 10.0, "where": {"server": [1, 2]}}),

@@ -99,6 +99,7 @@ def test_an_ending_is_parsed_with_its_parameters(text: str, ending: Ending) -> N
         ("delayed;seconds", "ending 'delayed': expected seconds=value, got 'seconds'"),
         ("delayed;seconds=soon", "ending 'delayed': seconds: expected a duration"),
         ("delayed;seconds=-1", "ending 'delayed': seconds: expected a duration"),
+        ("reset;after_chunks=-1", "ending 'reset': after_chunks: expected a whole number of chunks, got '-1'"),
         ("reset;after=1kB", "ending 'reset': after: expected a whole number of bytes, got '1kB'"),
     ],
 )
@@ -203,6 +204,19 @@ async def test_never_lasts_until_the_client_goes(answer: Answer, body: bytes) ->
         (stream, ";after=14", FIRST),
         (stream, ";after=20", FIRST + LAST[:6]),
         (stream, ";after=1000", FIRST + LAST),
+        (stream, ";after_chunks=0", b""),
+        (stream, ";after_chunks=1", FIRST),
+        (stream, ";after_chunks=2", FIRST + LAST),
+        (stream, ";after_chunks=9", FIRST + LAST),
+        (stream, ";after_chunks=1;after=3", FIRST + LAST[:3]),
+        (stream, ";after=3;after_chunks=1", FIRST + LAST[:3]),
+        (stream, ";after_chunks=0;after=3", FIRST[:3]),
+        (stream, ";after_chunks=1;after=1000", FIRST + LAST),
+        (unary, ";after_chunks=0", b""),
+        (unary, ";after_chunks=1", BODY[:-1]),
+        (unary, ";after_chunks=2", BODY[:-1]),
+        (unary, ";after_chunks=0;after=3", BODY[:3]),
+        (unary, ";after_chunks=1;after=3", BODY[:-1]),
         (always(Unary(200, b"")), "", b""),
     ],
 )
@@ -216,6 +230,17 @@ async def test_a_body_is_cut_where_it_is_told(ending: str, answer: Answer, param
         assert connection.ended_by == "server"
         assert connection.ended_how == ("fin" if ending == "truncated" else "rst")
         assert (request.outcome, request.status) == ("cut", 200)
+
+
+@pytest.mark.parametrize("ending", ["truncated", "reset"])
+async def test_a_cut_behind_whole_chunks_does_not_wait_for_the_next(ending: str) -> None:
+    witness = Witness()
+    async with Fleet(1, answer=lambda index: witness, ending=f"{ending};after_chunks=1") as fleet:
+        async with Peer(fleet[0].port) as peer:
+            await peer.send(post("/stream"))
+            assert body_of(await (peer.to_the_end() if ending == "truncated" else peer.to_the_reset())) == FIRST
+        assert (await last_lines(fleet))[1].outcome == "cut"
+        assert not witness.begun.is_set()
 
 
 async def test_a_cut_response_has_announced_more_than_it_sends() -> None:

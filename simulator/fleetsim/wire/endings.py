@@ -20,6 +20,9 @@ from fleetsim.faults.catalogue import Fault, Stage, build, catalogued, find
 from fleetsim.faults.parameters import count, duration
 from fleetsim.wire.outgoing import Conclusion, Framing, Outgoing
 
+_AFTER = "of the body as framed; left out, and no chunks given either: half of it, or of the second event"
+_AFTER_CHUNKS = "sent whole first, one being an event of a stream or all of another body; `after` counts from there"
+
 __all__ = [
     "DEFAULT_ENDING",
     "BeforeHead",
@@ -171,17 +174,21 @@ class Never(Ending):
 @catalogued
 @dataclass(frozen=True, slots=True)
 class Truncated(Ending):
-    """FIN inside the body: after `after` bytes of it as framed; None cuts a unary body, or a second event, in half."""
+    """FIN inside the body: behind `after_chunks` whole chunks of it, and `after` bytes more.
+
+    Without either it cuts a unary body, or a second event, in half. The body's last byte, or last chunk, never comes.
+    """
 
     name: ClassVar[str] = "truncated"
     stage: ClassVar[Stage] = Stage.BODY
     wire: ClassVar[str] = "FIN inside the body."
     aiohttp: ClassVar[str] = "ClientPayloadError, whatever the framing."
     httpx: ClassVar[str] = "RemoteProtocolError: peer closed connection without sending complete message body."
-    after: int | None = count(None, "bytes", "of the body as framed; left out: half of it, or of the second event")
+    after: int | None = count(None, "bytes", _AFTER)
+    after_chunks: int | None = count(None, "chunks", _AFTER_CHUNKS)
 
     async def send(self, out: Outgoing) -> None:
-        await _write_part(out, self.after)
+        await _write_part(out, self.after, self.after_chunks)
         out.cut(Conclusion.FIN)
 
 
@@ -195,12 +202,13 @@ class Reset(Ending):
     wire: ClassVar[str] = "RST inside the body (SO_LINGER 0)."
     aiohttp: ClassVar[str] = "ClientPayloadError; by type it cannot be told from a FIN."
     httpx: ClassVar[str] = "ReadError."
-    after: int | None = count(None, "bytes", "of the body as framed; left out: half of it, or of the second event")
+    after: int | None = count(None, "bytes", _AFTER)
+    after_chunks: int | None = count(None, "chunks", _AFTER_CHUNKS)
 
     async def send(self, out: Outgoing) -> None:
         # A reset throws away what is still buffered, so that the client would see no body at all.
         out.unbuffer()
-        await _write_part(out, self.after)
+        await _write_part(out, self.after, self.after_chunks)
         out.cut(Conclusion.RST)
 
 
@@ -295,36 +303,36 @@ async def _write_without_eof(out: Outgoing) -> None:
             await out.drain()
 
 
-async def _write_part(out: Outgoing, after: int | None) -> None:
-    """Write the head and less than the whole body: at most `after` bytes of it, never its last byte or last chunk."""
+async def _write_part(out: Outgoing, after: int | None, chunks: int | None) -> None:
+    """Write the head and less than the whole body, never its last byte or last chunk: see `Truncated`."""
     reply = await out.reply()
     if isinstance(reply, Unary):
         # An empty body cannot be cut short, so it announces a byte that never comes.
         out.write(out.head(reply, missing=0 if reply.body else 1))
-        out.write(b"" if out.bodyless else reply.body[: _unary_part(len(reply.body), after)])
+        out.write(b"" if out.bodyless else reply.body[: _unary_part(len(reply.body), after, chunks)])
         await out.drain()
     else:
         out.write(out.head(reply))
-        await _write_part_of_stream(out, reply, after)
+        await _write_part_of_stream(out, reply, after, chunks)
 
 
-async def _write_part_of_stream(out: Outgoing, reply: EventStream, after: int | None) -> None:
-    sent = 0
+def _unary_part(length: int, after: int | None, chunks: int | None) -> int:
+    if after is None and chunks is None:
+        return length // 2
+    return max(0, length - 1 if chunks else min(after or 0, length - 1))
+
+
+async def _write_part_of_stream(out: Outgoing, reply: EventStream, after: int | None, chunks: int | None) -> None:
+    whole, left = (1, None) if after is None and chunks is None else (chunks or 0, after or 0)
     async with aclosing(out.pieces(reply, terminated=False)) as pieces:
         async for piece in pieces:
-            part = _stream_part(len(piece), sent, after)
+            if whole:
+                part, whole = len(piece), whole - 1
+            else:
+                left = len(piece) // 2 if left is None else left
+                part = min(len(piece), left)
+                left -= part
             out.write(piece[:part])
             await out.drain()
-            sent += part
-            if part < len(piece) or sent == after:
+            if not whole and left == 0:
                 return
-
-
-def _unary_part(length: int, after: int | None) -> int:
-    return length // 2 if after is None else max(0, min(after, length - 1))
-
-
-def _stream_part(length: int, sent: int, after: int | None) -> int:
-    if after is None:
-        return length // 2 if sent else length
-    return min(length, after - sent)
