@@ -174,6 +174,20 @@ class Book:
         if part.watchers or total.watchers:
             self._call_watchers(part)
 
+    def note_fault(self, server: int, fault: str) -> None:
+        """A fault begins to hold for server number `server`: connections and requests that are there have its name."""
+        left = self.parts[server].in_flight
+        with self.lock:
+            for connection in self.open_lines:
+                if connection.server == server:
+                    connection.faults = (*connection.faults, fault)
+            for line in reversed(self.ring):
+                if not left:
+                    break
+                if isinstance(line, RequestLine) and line.server == server and line.ended_at is None:
+                    line.faults = (*line.faults, fault)
+                    left -= 1
+
     def websocket_opened(self, request: RequestLine, now: float) -> WebSocketLine:
         """The handshake that `request` asked for is done."""
         part, total = self.parts[request.server], self.total

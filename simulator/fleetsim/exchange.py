@@ -8,11 +8,14 @@ applies the ending, and knows nothing of JSON. Cancelling `Answer.__call__` or `
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
-__all__ = ["Answer", "ApiRequest", "EventStream", "Reply", "Unary", "WebSocket", "WebSocketEnd"]
+if TYPE_CHECKING:
+    from fleetsim.engine import Halt
+
+__all__ = ["Answer", "ApiRequest", "EventStream", "Reply", "Steered", "Unary", "WebSocket", "WebSocketEnd"]
 
 
 class ApiRequest(msgspec.Struct, frozen=True):
@@ -82,3 +85,14 @@ class WebSocket(msgspec.Struct, frozen=True):
 
 Reply = Unary | EventStream
 Answer = Callable[[ApiRequest], Awaitable[Reply | WebSocket]]
+
+
+@runtime_checkable
+class Steered(Protocol):
+    """What an `Answer` may be besides: one with an engine behind it."""
+
+    def steer(self, *, pace: float, halt: Halt | None) -> None:
+        """Make all latencies `pace` times the usual, and let `halt` keep the engine from generating; None lets it.
+
+        Requests under way that `halt` ends are ended at once; to be halted as before ends none.
+        """

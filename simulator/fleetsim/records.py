@@ -46,8 +46,9 @@ class ConnectionRecord:
     """One connection. `ended_*` are None while it is open; `peer` is the client's `host:port`,
     or `unix` on a Unix socket.
 
-    `faults` names the faults that struck it when it was accepted. `tls` is the protocol's version, as `TLSv1.3`, once
-    the handshake is done; None before that, where it failed, and where no TLS is spoken.
+    `faults` names the faults that struck it when it was accepted, and those of its server's process that began while
+    it was open. `tls` is the protocol's version, as `TLSv1.3`, once the handshake is done; None before that, where it
+    failed, and where no TLS is spoken.
     """
 
     connection: int
@@ -68,8 +69,9 @@ class RequestRecord:
 
     `status` is the HTTP status of the head sent, None if none was; `ending` the name of the ending applied; they and
     the two after them are None while the request is in flight. `faults` names the faults chosen for it, by its header
-    or by a rule, in the order they were chosen. `websocket`: it asked for one; where that was granted, `status` is 101,
-    the request ended with the handshake, and a WebSocketRecord tells the rest.
+    or by a rule, in the order they were chosen, and those of its server's process that held when it was there.
+    `websocket`: it asked for one; where that was granted, `status` is 101, the request ended with the handshake, and a
+    WebSocketRecord tells the rest.
     """
 
     number: int

@@ -21,6 +21,7 @@ from fleetsim.faults.scripts import Script, Step
 from fleetsim.faults.where import Where
 from fleetsim.hold import Hold
 from fleetsim.ledger import Ledger
+from fleetsim.process import ServerProcess
 from fleetsim.wire.endings import Ending, as_ending
 from fleetsim.wire.listener import Listener
 from fleetsim.wire.settings import WireSettings, check_keepalive_timeout
@@ -119,6 +120,8 @@ class FakeVLLMServer:
         self.ledger = Ledger(self._book, self._book.part(index), index)
         self.state = ServerState.STARTING
         self._listener: Listener | None = None
+        self._process: ServerProcess | None = None
+        self._pausing = False
         self._settings = WireSettings(
             answer,
             as_ending(ending),
@@ -243,14 +246,14 @@ class FakeVLLMServer:
         listener = Listener(self._settings, self._book, self.index)
         try:
             await self._listen(listener)
-            await self._rules.doorkeeper.open(listener)
+            self._listener, self._process = listener, ServerProcess(listener, self._settings, self._book)
+            self._move(ServerState.SERVING)
+            await self._rules.doorkeeper.open(self._process)
         except BaseException:
             self._rules.doorkeeper.leave()
-            listener.stop_listening()
+            listener.end_all()
             self._move(ServerState.DEAD)
             raise
-        self._listener = listener
-        self._move(ServerState.SERVING)
 
     async def _listen(self, listener: Listener) -> None:
         if self._path is None:
@@ -263,11 +266,20 @@ class FakeVLLMServer:
 
         Pausing twice is pausing once. Raises IllegalMoveError unless the server is serving.
         """
-        self._serving().pause_accepting()
+        listener = self._serving()
+        if not self._pausing:
+            self._pausing = True
+            listener.pause_accepting()
 
     async def resume_accepting(self) -> None:
-        """Accept again, what waits in the queue first. Raises IllegalMoveError unless the server is serving."""
-        await self._serving().resume_accepting()
+        """Accept again, what waits in the queue first, unless a fault keeps it from that.
+
+        Raises IllegalMoveError unless the server is serving.
+        """
+        listener = self._serving()
+        if self._pausing:
+            self._pausing = False
+            await listener.resume_accepting()
 
     async def drain(self) -> None:
         """Stop as uvicorn does on SIGTERM, and return when the last connection is gone, however long that takes.
@@ -297,8 +309,9 @@ class FakeVLLMServer:
             hold.release()
         made = self._as_made
         self._settings.ending, self._settings.keepalive_timeout = made.ending, made.keepalive_timeout
-        self._settings.answer = answer
-        await listener.resume_accepting()
+        if self._process is not None:
+            self._process.answer_with(answer)
+        await self.resume_accepting()
         listener.end_connections()
         await listener.wait_until_stopped()
 

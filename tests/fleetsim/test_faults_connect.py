@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
+
 import aiohttp
 import pytest
 from answers import hello
@@ -12,6 +15,7 @@ from fleetsim import Fleet
 from fleetsim.book import Book
 from fleetsim.faults.catalogue import Fault, parse_fault
 from fleetsim.faults.kinds import Standing
+from fleetsim.process import ServerProcess
 from fleetsim.wire.listener import Listener
 from fleetsim.wire.settings import WireSettings
 
@@ -94,26 +98,29 @@ def standing(name: str) -> Standing:
     return fault
 
 
-async def listening() -> tuple[Listener, int]:
-    listener = Listener(WireSettings(hello), book := Book(), 0)
+async def listening(backlog: int = 8) -> tuple[ServerProcess, Listener, int]:
+    listener = Listener(settings := WireSettings(hello), book := Book(), 0)
     book.add_part()
-    return listener, await listener.listen("127.0.0.1", 0, 8)
+    return ServerProcess(listener, settings, book), listener, await listener.listen("127.0.0.1", 0, backlog)
+
+
+async def is_answered(port: int) -> bool:
+    async with Peer(port) as peer:
+        await peer.send(post("/"))
+        return dated(await peer.response()) == UNARY_HEAD % len(BODY) + BODY
 
 
 async def test_refuse_refuses_new_connections_until_it_ends_and_lets_old_ones_live() -> None:
-    listener, port = await listening()
-    refuse = standing("refuse")
+    process, listener, port = await listening()
     async with Peer(port) as old:
         await old.send(post("/"))
         await old.response()
-        await refuse.begin(listener)
-        await refuse.begin(listener)
-        for _ in range(2):
+        for undo in [standing("refuse").begin(process) for _ in range(2)]:
             with pytest.raises(ConnectionRefusedError):
                 await Peer(port).__aenter__()
             await old.send(post("/"))
             assert dated(await old.response()) == UNARY_HEAD % len(BODY) + BODY
-            await refuse.end(listener)
+            await undo()
         async with Peer(port) as new:
             await new.send(post("/"))
             assert dated(await new.response()) == UNARY_HEAD % len(BODY) + BODY
@@ -121,8 +128,8 @@ async def test_refuse_refuses_new_connections_until_it_ends_and_lets_old_ones_li
 
 
 async def test_aiohttp_cannot_connect_where_it_is_refused() -> None:
-    listener, port = await listening()
-    await standing("refuse").begin(listener)
+    process, listener, port = await listening()
+    standing("refuse").begin(process)
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorError) as caught:
             await session.post(f"http://127.0.0.1:{port}/")
@@ -131,27 +138,99 @@ async def test_aiohttp_cannot_connect_where_it_is_refused() -> None:
 
 
 async def test_a_server_that_has_ended_does_not_listen_again() -> None:
-    listener, port = await listening()
-    await standing("refuse").begin(listener)
+    process, listener, port = await listening()
+    undone = [standing(name).begin(process) for name in ("refuse", "accept_paused")]
     await listener.close()
-    await standing("refuse").end(listener)
+    for undo in undone:
+        await undo()
     with pytest.raises(ConnectionRefusedError):
         await Peer(port).__aenter__()
 
 
 async def test_while_accepting_is_paused_a_connect_succeeds_and_is_served_afterwards() -> None:
-    listener, port = await listening()
-    paused = standing("accept_paused")
-    await paused.begin(listener)
+    process, listener, port = await listening()
+    undo = standing("accept_paused").begin(process)
     timeout = aiohttp.ClientTimeout(sock_read=0.05)
     async with Peer(port) as peer, aiohttp.ClientSession(timeout=timeout) as session:
         await peer.send(post("/"))
         with pytest.raises(aiohttp.SocketTimeoutError):
             await session.post(f"http://127.0.0.1:{port}/")
         assert peer.is_quiet()
-        await paused.end(listener)
+        await undo()
         assert dated(await peer.response()) == UNARY_HEAD % len(BODY) + BODY
     await listener.close()
+
+
+async def test_two_pauses_come_off_one_by_one() -> None:
+    process, listener, port = await listening()
+    pauses = [standing("accept_paused").begin(process) for _ in range(2)]
+    async with Peer(port) as peer:
+        await peer.send(post("/"))
+        await pauses[1]()
+        await later_turns()
+        assert (listener.book.total.opened, peer.is_quiet()) == (0, True)
+        await pauses[0]()
+        assert dated(await peer.response()) == UNARY_HEAD % len(BODY) + BODY
+    await listener.close()
+
+
+@pytest.mark.parametrize("names", [("refuse", "accept_paused"), ("accept_paused", "refuse")])
+@pytest.mark.parametrize("first_off", [0, 1])
+async def test_a_refusal_and_a_pause_overlap_and_come_off_in_any_order(names: tuple[str, str], first_off: int) -> None:
+    """Guards against what was: a refusal forgot the pause that stood, and with it the port was accepting again."""
+    process, listener, port = await listening()
+    undo = {name: standing(name).begin(process) for name in names}
+    with pytest.raises(ConnectionRefusedError):
+        await Peer(port).__aenter__()
+    await undo.pop(names[first_off])()
+    if "refuse" in undo:
+        with pytest.raises(ConnectionRefusedError):
+            await Peer(port).__aenter__()
+    else:
+        async with Peer(port) as waiting:
+            await waiting.send(post("/"))
+            await later_turns()
+            assert (listener.book.total.opened, waiting.is_quiet()) == (0, True)
+    for last in undo.values():
+        await last()
+    assert await is_answered(port)
+    await listener.close()
+
+
+async def later_turns() -> None:
+    """Long enough for whoever accepts to have accepted."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_beyond_the_backlog_syns_go_unanswered_and_a_connect_times_out() -> None:
+    """How many fit is the kernel's affair (on Linux the backlog and one): connect until one does not come through."""
+    process, listener, port = await listening(backlog=1)
+    undo = standing("accept_paused").begin(process)
+    async with AsyncExitStack() as queued:
+        for _ in range(20):
+            peer = Peer(port)
+            queued.callback(peer.close)
+            if not await came_through(peer):
+                break
+        else:
+            raise AssertionError("twenty connects came through a backlog of one")
+        timeout = aiohttp.ClientTimeout(sock_connect=0.05)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            with pytest.raises(aiohttp.ConnectionTimeoutError):
+                await session.post(f"http://127.0.0.1:{port}/")
+    await undo()
+    assert await is_answered(port)
+    await listener.close()
+
+
+async def came_through(peer: Peer) -> bool:
+    """On loopback a handshake is over as soon as it is begun, unless nobody answers the SYN."""
+    connecting = asyncio.ensure_future(peer.__aenter__())
+    done, _ = await asyncio.wait([connecting], timeout=1.0)
+    connecting.cancel()
+    await asyncio.wait([connecting])
+    return bool(done)
 
 
 @pytest.mark.parametrize("fault", ["refuse", "accept_fin"])

@@ -5,6 +5,8 @@ import logging
 import socket
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from answers import hello
@@ -13,6 +15,7 @@ from raw_http import Peer, post
 from fleetsim import Fleet, Profile, RuleError
 from fleetsim.faults.armoury import Armoury
 from fleetsim.faults.doorkeeper import Doorkeeper
+from fleetsim.faults.kinds import Process
 from fleetsim.faults.rules import Rule
 
 
@@ -23,6 +26,9 @@ class Doors:
         self.seen: list[str] = []
         self.let, self.heard = asyncio.Event(), asyncio.Event()
         self.let.set()
+
+    def process(self) -> Process:
+        return cast("Process", SimpleNamespace(doors=self))
 
     def pause_accepting(self) -> None:
         self.seen.append("pause")
@@ -58,11 +64,11 @@ async def test_a_fault_of_a_server_holds_while_its_rule_is_open() -> None:
 
 
 async def test_it_heals_itself_when_its_time_is_over() -> None:
-    keeper, doors, armoury = Doorkeeper(), Doors(), Armoury()
+    keeper, doors, armoury = Doorkeeper(lambda faults: None), Doors(), Armoury()
     now = asyncio.get_running_loop().time()
     armoury.join(0, {}, lambda rules: None).doorkeeper = keeper
     armoury.begin(lambda: now)
-    await keeper.open(doors)
+    await keeper.open(doors.process())
     rule = armoury.arm(Rule.parse({"fault": "refuse", "for": "1ms"}))
     async with asyncio.timeout(10):
         await doors.heard.wait()
@@ -98,7 +104,7 @@ async def test_steps_are_done_in_the_order_they_were_asked_for() -> None:
     doors, armoury = Doors(), Armoury()
     server = armoury.join(0, {}, lambda rules: None)
     armoury.begin(asyncio.get_running_loop().time)
-    await server.doorkeeper.open(doors)
+    await server.doorkeeper.open(doors.process())
     doors.let.clear()
     async with armoury.arm(Rule.parse("refuse")) as first:
         pass_by = armoury.arm(Rule.parse("accept_paused"))

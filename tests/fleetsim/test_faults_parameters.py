@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from fleetsim import Fault, FaultError
-from fleetsim.faults.parameters import choice, count, duration
+from fleetsim.faults.parameters import choice, count, duration, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Sample(Fault):
     size: int = count(8, "bytes", "how many", least=1, most=9)
     after: int | None = count(None, "events", "how many")
     how: str = choice("fin", "which", "rst")
+    factor: float = number(2.5, "times", "as long")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ class Sample(Fault):
         ({"size": "9"}, "size", 9),
         ({"after": 0}, "after", 0),
         ({"how": "rst"}, "how", "rst"),
+        ({"factor": "0.5"}, "factor", 0.5),
+        ({"factor": 3}, "factor", 3.0),
     ],
 )
 def test_a_parameter_is_read_from_text_and_from_python(given: dict[str, object], field: str, value: object) -> None:
@@ -47,6 +50,9 @@ def test_a_parameter_is_read_from_text_and_from_python(given: dict[str, object],
         ({"size": True}, "fault 'sample': size: expected a whole number of bytes from 1 to 9, got True"),
         ({"after": -1}, "fault 'sample': after: expected a whole number of events, got -1"),
         ({"how": 7}, "fault 'sample': how: expected fin or rst, got 7"),
+        ({"factor": "fast"}, "fault 'sample': factor: expected a number of times above 0, got 'fast'"),
+        ({"factor": 0}, "fault 'sample': factor: expected a number of times above 0, got 0"),
+        ({"factor": True}, "fault 'sample': factor: expected a number of times above 0, got True"),
     ],
 )
 def test_a_wrong_value_is_refused_with_name_value_and_expectation(given: dict[str, object], sentence: str) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from virtual_clock import Clock, on_clock
 
-from fleetsim.engine import Generation, Job, LatencyEngine
+from fleetsim.engine import AbortedError, EngineDeadError, Generation, Job, LatencyEngine
 from fleetsim.profile import Profile
 
 
@@ -141,3 +141,82 @@ def test_the_same_seed_gives_the_same_instants() -> None:
 def test_jitter_without_chance_is_refused() -> None:
     with pytest.raises(ValueError, match=r"chance: expected a random\.Random for jitter 'normal', got None"):
         LatencyEngine(Profile(itl=1, jitter="normal"))
+
+
+def test_a_slowed_engine_takes_so_many_times_as_long_and_its_own_time_again_afterwards() -> None:
+    engine = LatencyEngine(Profile(ttft=0.5, itl=0.1, prefill_per_token=0.01))
+    engine.slow_down(3)
+    assert run(engine, Job(10, 3)) == [(1.8, [0]), (2.1, [0]), (2.4, [0])]
+    engine.slow_down(1)
+    assert run(engine, Job(10, 3)) == [(0.6, [0]), (0.7, [0]), (0.8, [0])]
+
+
+def test_a_stream_under_way_slows_down_from_the_gap_behind_its_next_token_on() -> None:
+    engine = LatencyEngine(Profile(ttft=1, itl=1))
+
+    async def scenario(clock: Clock) -> list[float]:
+        start, times = clock.time(), []
+        async for _ in engine.generate([Job(1, 5)]):
+            times.append(clock.time() - start)
+            if len(times) == 2:
+                engine.slow_down(10)
+        return times
+
+    assert on_clock(scenario) == [1, 2, 3, 13, 23]
+
+
+def test_jitter_is_slowed_too_and_draws_as_before() -> None:
+    profile = Profile(itl=1, jitter="normal")
+    usual = run(LatencyEngine(profile, chance=random.Random(1)), Job(1, 4))
+    engine = LatencyEngine(profile, chance=random.Random(1))
+    engine.slow_down(2)
+    slowed = run(engine, Job(1, 4))
+    assert [time for time, _ in slowed] == pytest.approx([2 * time for time, _ in usual], abs=1e-5)
+
+
+def test_a_stopped_engine_wakes_what_waits_with_the_reason_and_goes_on_with_what_comes() -> None:
+    engine = LatencyEngine(Profile(ttft=100))
+
+    async def scenario(clock: Clock) -> tuple[list[type[BaseException]], float, int]:
+        start = clock.time()
+        generations = [engine.generate([Job(1, 1)]) for _ in range(2)]
+        waiting = [asyncio.ensure_future(generations[0].finish()), asyncio.ensure_future(collect(generations[1]))]
+        await asyncio.sleep(0)
+        engine.stop(EngineDeadError)
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        stopped_at = clock.time() - start
+        await engine.generate([Job(1, 1)]).finish()
+        return [type(each) for each in results if isinstance(each, BaseException)], stopped_at, clock.timers
+
+    assert on_clock(scenario) == ([EngineDeadError, EngineDeadError], 0, 3)
+
+
+async def collect(generation: Generation) -> None:
+    async for _ in generation:
+        pass
+
+
+def test_what_does_not_wait_as_the_engine_stops_learns_of_it_at_its_next_token() -> None:
+    async def scenario(clock: Clock) -> None:
+        for profile, tokens in ((Profile(ttft=1, itl=1), 2), (Profile(), 1_000)):
+            engine = LatencyEngine(profile)
+            generation = engine.generate([Job(1, tokens)])
+            await anext(generation)
+            engine.stop(EngineDeadError)
+            with pytest.raises(EngineDeadError):
+                await anext(generation)
+
+    on_clock(scenario)
+
+
+@pytest.mark.parametrize(("after", "said"), [(0.5, {0: 0, 1: 0}), (1.0, {0: 1, 1: 1}), (3.5, {0: 3, 1: 2})])
+def test_an_aborted_answer_knows_how_many_tokens_had_appeared(after: float, said: dict[int, int]) -> None:
+    engine = LatencyEngine(Profile(ttft=1, itl=1))
+
+    async def scenario(clock: Clock) -> dict[int, int]:
+        clock.call_later(after, engine.stop, AbortedError)
+        with pytest.raises(AbortedError) as caught:
+            await engine.generate([Job(1, 9), Job(1, 2)]).finish()
+        return caught.value.said
+
+    assert on_clock(scenario) == said

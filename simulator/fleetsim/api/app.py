@@ -19,9 +19,10 @@ from fleetsim.api.generate import generate
 from fleetsim.api.instrumentation import health, load, version
 from fleetsim.api.models import list_models
 from fleetsim.api.realtime import realtime
-from fleetsim.api.refusals import RefusalError, detail
+from fleetsim.api.refusals import RefusalError, detail, halted
 from fleetsim.api.served import Server
 from fleetsim.api.tokenize import detokenize, tokenize
+from fleetsim.engine import EngineHaltedError, Halt
 from fleetsim.exchange import Answer, ApiRequest, Reply, Unary, WebSocket
 from fleetsim.profile import Profile
 
@@ -88,6 +89,12 @@ class _App:
             return await route(self._server, request)
         except RefusalError as refusal:
             return refusal.reply()
+        except EngineHaltedError as reason:
+            return halted(reason).reply()
+
+    def steer(self, *, pace: float, halt: Halt | None) -> None:
+        """See `Steered.steer`."""
+        self._server.steer(pace, halt)
 
     def _authorized(self, request: ApiRequest) -> bool:
         if request.method == "OPTIONS" or not request.path.startswith(_GUARDED):

@@ -14,8 +14,8 @@ from fleetsim.api.refusals import bad_parameter, not_simulated
 from fleetsim.api.sampling import Sampling, check_sampling, check_stream_options
 from fleetsim.api.served import Served, Server, now
 from fleetsim.api.streaming import Frame, Script, stream, usage_counts
-from fleetsim.api.wording import Wording, word
-from fleetsim.engine import Job
+from fleetsim.api.wording import Wording, cut_short, word
+from fleetsim.engine import AbortedError, Job
 from fleetsim.exchange import ApiRequest, EventStream, Reply, Unary
 from fleetsim.tokenizer import IM_END, IM_START
 
@@ -88,7 +88,10 @@ async def create_chat_completion(server: Server, request: ApiRequest) -> Reply:
     answer_id = msgspec.json.encode("chatcmpl-" + server.request_id(request, asked.request_id))
     if asked.stream:
         return EventStream(stream(_script(server, asked, answer_id, tokens, wordings), generation))
-    await generation.finish()
+    try:
+        await generation.finish()
+    except AbortedError as aborted:
+        cut_short(wordings, aborted.said)
     return Unary(200, _body(served, answer_id, tokens, wordings))
 
 

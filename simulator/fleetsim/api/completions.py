@@ -14,8 +14,8 @@ from fleetsim.api.refusals import bad_parameter
 from fleetsim.api.sampling import Sampling, check_sampling, check_stream_options
 from fleetsim.api.served import Served, Server, now
 from fleetsim.api.streaming import Frame, Script, stream, usage_counts
-from fleetsim.api.wording import Wording, echo_only, word
-from fleetsim.engine import Job
+from fleetsim.api.wording import Wording, cut_short, echo_only, word
+from fleetsim.engine import AbortedError, Job
 from fleetsim.exchange import ApiRequest, EventStream, Reply, Unary
 
 __all__ = ["create_completion"]
@@ -77,7 +77,10 @@ async def create_completion(server: Server, request: ApiRequest) -> Reply:
     prompt_tokens = sum(prompt.tokens for prompt in prompts)
     if asked.stream:
         return EventStream(stream(_script(server, asked, answer_id, tokens, prompt_tokens, wordings), generation))
-    await generation.finish()
+    try:
+        await generation.finish()
+    except AbortedError as aborted:
+        cut_short(wordings, aborted.said)
     return Unary(200, _body(served, answer_id, prompt_tokens, wordings))
 
 

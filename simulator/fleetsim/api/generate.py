@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator
 from fleetsim.api.bodies import reader
 from fleetsim.api.sampling import Sampling, check_sampling
 from fleetsim.api.served import Server
-from fleetsim.api.streaming import DONE
-from fleetsim.api.wording import Wording, word
-from fleetsim.engine import Generation, Job
+from fleetsim.api.streaming import DONE, error_event
+from fleetsim.api.wording import Wording, cut_short, word
+from fleetsim.engine import AbortedError, EngineHaltedError, Generation, Job
 from fleetsim.exchange import ApiRequest, EventStream, Reply, Unary
 
 __all__ = ["generate"]
@@ -43,15 +43,23 @@ async def generate(server: Server, request: ApiRequest) -> Reply:
     generation = server.engine.generate([Job(tokens, wording.count)])
     if asked.stream:
         return EventStream(_stream(wording, generation))
-    await generation.finish()
+    try:
+        await generation.finish()
+    except AbortedError as aborted:
+        cut_short([wording], aborted.said)
     return Unary(200, _BODY % wording.json())
 
 
 async def _stream(wording: Wording, generation: Generation) -> AsyncGenerator[bytes, None]:
     *pieces, last = wording.pieces_json()
     said = iter(pieces)
-    async for batch in generation:
-        for _ in batch:
-            piece = next(said, None)
-            yield _LAST % (last, wording.finish_reason) if piece is None else _TOKEN % piece
+    try:
+        async for batch in generation:
+            for _ in batch:
+                piece = next(said, None)
+                yield _LAST % (last, wording.finish_reason) if piece is None else _TOKEN % piece
+    except AbortedError:
+        yield _LAST % (b"", b'"abort"')
+    except EngineHaltedError as reason:
+        yield error_event(reason)
     yield DONE

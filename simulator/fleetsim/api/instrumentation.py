@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from fleetsim.api.served import VLLM_VERSION, Server
+from fleetsim.engine import Halt
 from fleetsim.exchange import ApiRequest, Reply, Unary
 
 __all__ = ["health", "load", "version"]
 
 _HEALTHY = Unary(200, b"", content_type=None)
+_UNWELL = Unary(503, b"", content_type=None)
 _VERSION = Unary(200, b'{"version":"%b"}' % VLLM_VERSION.encode())
 
 
 async def health(server: Server, request: ApiRequest) -> Reply:  # noqa: ARG001 (every route takes a request)
-    """Answer 200 with an empty body, whatever the load."""
-    return _HEALTHY
+    """Answer 200 with an empty body, whatever the load; 503 when the engine is dead."""
+    return _UNWELL if server.halt is Halt.DEAD else _HEALTHY
 
 
 async def version(server: Server, request: ApiRequest) -> Reply:  # noqa: ARG001 (every route takes a request)

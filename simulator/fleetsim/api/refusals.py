@@ -10,9 +10,18 @@ from http import HTTPStatus
 
 import msgspec
 
+from fleetsim.engine import EngineDeadError, EngineHaltedError, PausedError
 from fleetsim.exchange import Unary
 
-__all__ = ["RefusalError", "bad_parameter", "detail", "not_simulated", "prompt_too_long", "unknown_model"]
+__all__ = [
+    "RefusalError",
+    "bad_parameter",
+    "detail",
+    "halted",
+    "not_simulated",
+    "prompt_too_long",
+    "unknown_model",
+]
 
 
 class RefusalError(Exception):
@@ -29,6 +38,16 @@ class RefusalError(Exception):
         """Return the answer: `{"error":{"message","type","param","code"}}`."""
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.status}
         return Unary(self.status, msgspec.json.encode({"error": error}))
+
+
+def halted(reason: EngineHaltedError) -> RefusalError:
+    """Return what a request is told whose engine is halted, if it is to be told so."""
+    if isinstance(reason, PausedError):
+        message = "Generation is paused. Please retry after it resumes."
+        return RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailableError", message)
+    dead = isinstance(reason, EngineDeadError)
+    message = "The server had an error while processing your request." if dead else "Internal server error"
+    return RefusalError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError", message)
 
 
 def detail(status: HTTPStatus, *, headers: tuple[tuple[str, str], ...] = ()) -> Unary:

@@ -1,7 +1,7 @@
 """What a server knows when a request comes in: the model it serves, and which server of the fleet it is.
 
-All servers of one profile share one `Served` (tokenizer, corpus, engine); a `Server` adds only what differs, so that a
-fleet of thousands costs a few hundred bytes for each.
+All servers of one profile share one `Served` (tokenizer, corpus); a `Server` adds only what differs, its engine among
+it, so that a fleet of thousands costs a few hundred bytes for each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hashlib import blake2b
 import msgspec
 
 from fleetsim.api.refusals import bad_parameter, prompt_too_long, unknown_model
-from fleetsim.engine import Engine, LatencyEngine
+from fleetsim.engine import AbortedError, Engine, EngineDeadError, EngineHaltedError, Halt, HaltedEngine, LatencyEngine
 from fleetsim.exchange import ApiRequest
 from fleetsim.profile import Profile
 from fleetsim.text import snapshot
@@ -25,6 +25,12 @@ __all__ = ["VLLM_VERSION", "Served", "Server", "now", "served"]
 
 VLLM_VERSION = "0.33.0"
 
+# What becomes of the requests under way.
+_ENDS_WITH: dict[Halt, type[EngineHaltedError]] = {
+    Halt.DEAD: EngineDeadError,
+    Halt.ABORTING: AbortedError,
+    Halt.ASLEEP: AbortedError,
+}
 _ID_STEP = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd, so that all 2**128 ids come before one comes again
 _ID_MASK = (1 << 128) - 1
 
@@ -32,7 +38,7 @@ _ID_MASK = (1 << 128) - 1
 class Served:
     """One profile, with everything that requests to it share. Immutable once made."""
 
-    __slots__ = ("api_key", "corpus", "engine", "fingerprint", "max_model_len", "model", "profile", "tokenizer")
+    __slots__ = ("api_key", "corpus", "fingerprint", "max_model_len", "model", "profile", "tokenizer")
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -42,8 +48,6 @@ class Served:
         self.model = msgspec.json.encode(profile.model)
         self.fingerprint = b'"vllm-%b-%b"' % (VLLM_VERSION.encode(), _digest(self.model, 4))
         self.api_key = None if profile.api_key is None else profile.api_key.encode()
-        # Jitter is the engine's only state; without it one engine does for all.
-        self.engine = LatencyEngine(profile) if profile.jitter == "none" else None
 
     def require(self, model: str | None) -> None:
         """Raise RefusalError unless `model` is served, or none was asked for."""
@@ -92,10 +96,11 @@ def _digest(data: bytes, size: int) -> bytes:
 class Server:
     """One server of a fleet, as its routes see it. `seed` chooses words and jitter, `index` tells it from the others.
 
-    `in_flight` counts the requests it has not answered to the end, the one that asks included.
+    `in_flight` counts the requests it has not answered to the end, the one that asks included. `engine` is what
+    generates now, and `halt` what keeps its own engine from it, if anything does.
     """
 
-    __slots__ = ("_last_id", "engine", "in_flight", "index", "seed", "served")
+    __slots__ = ("_last_id", "_own_engine", "engine", "halt", "in_flight", "index", "seed", "served")
 
     def __init__(self, profile: Profile, *, seed: int, index: int, in_flight: Callable[[], int]) -> None:
         self.served = served(profile)
@@ -103,7 +108,19 @@ class Server:
         self.index = index
         self.in_flight = in_flight
         self._last_id = int(_digest(b"%d/%d" % (seed, index), 16), 16)
-        self.engine: Engine = self.served.engine or LatencyEngine(profile, chance=random.Random(f"{seed}/{index}"))
+        chance = None if profile.jitter == "none" else random.Random(f"{seed}/{index}")
+        self._own_engine = LatencyEngine(profile, chance=chance)
+        self.engine: Engine = self._own_engine
+        self.halt: Halt | None = None
+
+    def steer(self, pace: float, halt: Halt | None) -> None:
+        """See `Steered.steer`."""
+        self.halt = halt
+        self.engine = self._own_engine if halt is None else HaltedEngine(halt)
+        self._own_engine.slow_down(pace)
+        reason = None if halt is None else _ENDS_WITH.get(halt)
+        if reason is not None:
+            self._own_engine.stop(reason)
 
     def request_id(self, request: ApiRequest, given: str | None = None) -> str:
         """Return what follows the prefix of an answer's id: the header `X-Request-Id`, else `given`, else a new one."""

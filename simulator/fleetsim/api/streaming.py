@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
+from fleetsim.api.refusals import halted
 from fleetsim.api.sampling import Sampling
 from fleetsim.api.served import Server
 from fleetsim.api.wording import Wording
-from fleetsim.engine import Generation
+from fleetsim.engine import AbortedError, EngineHaltedError, Generation
 
-__all__ = ["DONE", "Frame", "Script", "stream", "usage_counts"]
+__all__ = ["DONE", "Frame", "Script", "error_event", "stream", "usage_counts"]
 
 DONE = b"data: [DONE]\n\n"
 
@@ -86,6 +87,15 @@ class Script:
         fingerprint = b"" if self.frame.with_usage else self.frame.fingerprint
         return b"".join((self.heads[index], piece, reasons, counted, fingerprint, self.end))
 
+    def aborted_events(self, left: Sequence[int]) -> list[bytes]:
+        """What ends a stream whose engine was told to finish; `left` are the tokens still to come, by sequence."""
+        events = []
+        for index, tokens in enumerate(left):
+            if tokens:
+                self.wordings[index].abort(self.wordings[index].count - tokens)
+                events.append(self.last_event(index, b""))
+        return events + self.closing_events()
+
     def closing_events(self) -> list[bytes]:
         """What goes after the last token of all."""
         if not self.frame.with_usage:
@@ -99,6 +109,11 @@ class Script:
         return b',"usage":{%b%b}' % (usage_counts(self.prompt_tokens[index], tokens), self.usage_extra)
 
 
+def error_event(reason: EngineHaltedError) -> bytes:
+    """Return the event that tells a stream under way why it ends; the status has been sent as 200."""
+    return b"data: %b\n\n" % halted(reason).reply().body
+
+
 async def stream(script: Script, generation: Generation) -> AsyncGenerator[bytes, None]:
     """Yield the events of `script` as `generation` makes its tokens. Cancelling it stops the generation."""
     said = [iter(wording.pieces_json()) for wording in script.wordings]
@@ -106,18 +121,24 @@ async def stream(script: Script, generation: Generation) -> AsyncGenerator[bytes
     heads = script.heads
     plain_tail = b"" if script.frame.continuous else script.tail + script.end
     opening = script.opening_events()
-    async for batch in generation:
-        for event in opening:
-            yield event
-        opening = []
-        for index in batch:
-            left[index] -= 1
-            piece = next(said[index])
-            if not left[index]:
-                yield script.last_event(index, piece)
-            elif plain_tail:
-                yield heads[index] + piece + plain_tail
-            else:
-                yield heads[index] + piece + script.token_tail(index, script.wordings[index].count - left[index])
-    for event in script.closing_events():
+    try:
+        async for batch in generation:
+            for event in opening:
+                yield event
+            opening = []
+            for index in batch:
+                left[index] = more = left[index] - 1
+                piece = next(said[index])
+                if not more:
+                    yield script.last_event(index, piece)
+                elif plain_tail:
+                    yield heads[index] + piece + plain_tail
+                else:
+                    yield heads[index] + piece + script.token_tail(index, script.wordings[index].count - more)
+        closing = script.closing_events()
+    except AbortedError:
+        closing = opening + script.aborted_events(left)
+    except EngineHaltedError as reason:
+        closing = [error_event(reason), DONE]
+    for event in closing:
         yield event

@@ -8,15 +8,17 @@ are held back, as many as could belong to a stop string.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from fleetsim.api.sampling import Sampling
 from fleetsim.api.served import Server
 from fleetsim.text import Passage
 
-__all__ = ["Wording", "echo_only", "word"]
+__all__ = ["Wording", "cut_short", "echo_only", "word"]
 
-_STOP, _LENGTH = b'"stop"', b'"length"'
+_STOP, _LENGTH, _ABORT = b'"stop"', b'"length"', b'"abort"'
 
 
 class Wording(msgspec.Struct):
@@ -49,6 +51,12 @@ class Wording(msgspec.Struct):
         self.count = len(pieces)
         self.finish_reason, self.stop_reason = _STOP, msgspec.json.encode(reason)
 
+    def abort(self, said: int) -> None:
+        """End after `said` tokens, because the engine was told to finish."""
+        pieces = self.passage.pieces_json() if self.pieces is None else self.pieces
+        self.pieces, self.count = pieces[:said], said
+        self.finish_reason, self.stop_reason = _ABORT, b"null"
+
     def hold_back(self, pieces: list[str]) -> None:
         """Say the same, in other pieces."""
         self.pieces = [_inside(piece) for piece in pieces]
@@ -73,6 +81,13 @@ def echo_only(server: Server, prompt: str) -> Wording:
     """Return the answer to a client that wants its prompt back and nothing else."""
     # vLLM generates a token for it all the same, and counts it.
     return Wording(server.served.corpus.choose(b"", 0), 1, _LENGTH, prefix=_inside(prompt))
+
+
+def cut_short(wordings: Sequence[Wording], said: Mapping[int, int]) -> None:
+    """End those that had not said all: `said` is how many tokens each had, by place; what is not in it had all."""
+    for index, tokens in said.items():
+        if tokens < wordings[index].count:
+            wordings[index].abort(tokens)
 
 
 def _key(server: Server, asked: Sampling, prompt: str, sequence: int) -> bytes:

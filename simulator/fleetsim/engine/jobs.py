@@ -23,7 +23,10 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Generation(Protocol):
-    """The jobs of one request, under way. For one task at a time."""
+    """The jobs of one request, under way. For one task at a time.
+
+    Both ways to wait for it raise an EngineHaltedError when the engine is stopped under it.
+    """
 
     def __aiter__(self) -> Generation: ...
 

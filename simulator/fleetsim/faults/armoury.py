@@ -36,7 +36,8 @@ class ServerRules:
         self._lock = threading.Lock()
         self._rules: tuple[ArmedRule, ...] = ()
         self._scripts: tuple[Script, ...] = ()
-        self.doorkeeper = Doorkeeper()
+        self._holding: tuple[Fault, ...] = ()
+        self.doorkeeper = Doorkeeper(self._hold)
 
     def add(self, armed: ArmedRule | Script) -> None:
         """Ask it from the next connection or request on; let it hold now, if it is a server's."""
@@ -48,7 +49,7 @@ class ServerRules:
                 self._scripts = (*self._scripts, armed)
             else:
                 self._rules = (*self._rules, armed)
-            self._switch(self)
+            self._switch_over()
 
     def discard(self, gone: Iterable[ArmedRule | Script]) -> None:
         """Ask these no more; those that are not there are none to ask."""
@@ -56,7 +57,7 @@ class ServerRules:
         with self._lock:
             self._rules = tuple(each for each in self._rules if each not in left)
             self._scripts = tuple(each for each in self._scripts if each not in left)
-            self._switch(self if self._rules or self._scripts else None)
+            self._switch_over()
         for each in left:
             if isinstance(each, ArmedRule):
                 self.doorkeeper.end(each)
@@ -65,7 +66,16 @@ class ServerRules:
         """Ask nothing and nobody any more."""
         with self._lock:
             self._rules, self._scripts = (), ()
-            self._switch(None)
+            self._switch_over()
+
+    def _hold(self, faults: Sequence[Fault]) -> None:
+        """These hold for the server's process: every request that comes meanwhile has their names."""
+        with self._lock:
+            self._holding = tuple(faults)
+            self._switch_over()
+
+    def _switch_over(self) -> None:
+        self._switch(self if self._rules or self._scripts or self._holding else None)
 
     def for_connection(self, line: ConnectionLine) -> Sequence[Fault]:
         """Return the faults for a connection just accepted."""
@@ -83,11 +93,11 @@ class ServerRules:
         for script in self._scripts:
             step = script.for_request(line, headers)
             if step is not None:
-                return step
+                return (*step, *self._holding)
         now = self._clock()
         struck = [each.rule.fault for each in self._rules if each.strikes_request(self.index, line, headers, now)]
         self._drop_what_is_over(now)
-        return struck
+        return (*struck, *self._holding)
 
     def _drop_what_is_over(self, now: float) -> None:
         over: list[ArmedRule | Script] = [each for each in self._rules if each.is_over(now)]

@@ -46,6 +46,7 @@ _MODULES = (
     "fleetsim.faults.stream",
     "fleetsim.faults.after",
     "fleetsim.faults.status",
+    "fleetsim.faults.engine",
 )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fleetsim.faults.catalogue import Stage, catalogued
-from fleetsim.faults.kinds import Accepted, Connecting, Doors, Standing
+from fleetsim.faults.kinds import Accepted, Connecting, Process, Standing, Undo
 from fleetsim.faults.parameters import duration
 
 __all__ = ["AcceptFin", "AcceptPaused", "AcceptRst", "Blackhole", "Refuse", "SlowAccept"]
@@ -85,11 +85,9 @@ class Refuse(Standing):
     aiohttp: ClassVar[str] = "ClientConnectorError (connection refused)."
     httpx: ClassVar[str] = "ConnectError."
 
-    async def begin(self, doors: Doors) -> None:
-        doors.refuse()
-
-    async def end(self, doors: Doors) -> None:
-        await doors.listen_again()
+    def begin(self, process: Process) -> Undo:
+        process.doors.refuse()
+        return process.doors.listen_again
 
 
 @catalogued
@@ -103,8 +101,6 @@ class AcceptPaused(Standing):
     aiohttp: ClassVar[str] = "A wait: SocketTimeoutError with sock_read set; beyond the backlog ConnectionTimeoutError."
     httpx: ClassVar[str] = "ReadTimeout; beyond the backlog ConnectTimeout."
 
-    async def begin(self, doors: Doors) -> None:
-        doors.pause_accepting()
-
-    async def end(self, doors: Doors) -> None:
-        await doors.resume_accepting()
+    def begin(self, process: Process) -> Undo:
+        process.doors.pause_accepting()
+        return process.doors.resume_accepting

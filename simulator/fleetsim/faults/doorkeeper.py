@@ -1,4 +1,4 @@
-"""Faults that hold for a server as a whole (`Standing`): when they begin and end on its doors.
+"""Faults that hold for a server as a whole (`Standing`): when they begin and end.
 
 Guarantees. Each rule begins once and ends once, when it is removed or its time is over, in the order it was asked for:
 one task per server does one step after the other. What is asked for before the server listens begins before its
@@ -16,30 +16,39 @@ import contextlib
 import logging
 import math
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
 from fleetsim.errors import BindError
-from fleetsim.faults.kinds import Doors, Standing
+from fleetsim.faults.catalogue import Fault, Stage
+from fleetsim.faults.kinds import Process, Standing, Undo
 from fleetsim.faults.rules import ArmedRule
 
 __all__ = ["Doorkeeper"]
 
 logger = logging.getLogger("fleetsim")
 
+Step = tuple[str, Callable[[], Awaitable[None]]]
+
 
 class Doorkeeper:
-    """Lets standing faults begin and end on one server. All but `open` and `settled` may be called from any thread."""
+    """Lets standing faults begin and end on one server. All but `open`, `settled` and `submit` may be called from any
+    thread.
 
-    def __init__(self) -> None:
-        self._doors: Doors | None = None
+    `changed` is told, in the fleet's loop, which faults of the process hold, whenever that has changed.
+    """
+
+    def __init__(self, changed: Callable[[Sequence[Fault]], None]) -> None:
+        self._changed = changed
+        self._process: Process | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked_for: dict[ArmedRule, None] = {}
-        self._standing: dict[ArmedRule, asyncio.TimerHandle | None] = {}
-        self._steps: deque[tuple[ArmedRule, bool]] = deque()
+        self._standing: dict[ArmedRule, tuple[asyncio.TimerHandle | None, Undo]] = {}
+        self._steps: deque[Step] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def open(self, doors: Doors) -> None:
+    async def open(self, process: Process) -> None:
         """The server listens from now on: what was asked for before begins. Cancelling it leaves that under way."""
-        self._loop, self._doors = asyncio.get_running_loop(), doors
+        self._loop, self._process = asyncio.get_running_loop(), process
         for armed in tuple(self._asked_for):
             self._do(armed, begin=True)
         await self.settled()
@@ -54,6 +63,17 @@ class Doorkeeper:
         if self._asked_for.pop(armed, self) is not self:
             self._call(armed, begin=False)
 
+    def submit(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`, a step of the fault of that name, behind what is under way. In the fleet's loop.
+
+        Does nothing once the server has ended.
+        """
+        if self._process is None:
+            return
+        self._steps.append((name, work))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
     async def settled(self) -> None:
         """Return when all that was asked for has been done. Cancelling it changes nothing."""
         task = self._task
@@ -62,9 +82,9 @@ class Doorkeeper:
 
     def leave(self) -> None:
         """The server has ended: nothing begins or ends any more. In the fleet's loop."""
-        self._doors = None
+        self._process = None
         self._steps.clear()
-        for timer in self._standing.values():
+        for timer, _ in self._standing.values():
             if timer is not None:
                 timer.cancel()
         self._standing.clear()
@@ -73,7 +93,7 @@ class Doorkeeper:
 
     def _call(self, armed: ArmedRule, *, begin: bool) -> None:
         loop = self._loop
-        if self._doors is None or loop is None or loop.is_closed():
+        if self._process is None or loop is None or loop.is_closed():
             return
         if _running_loop() is loop:
             self._do(armed, begin=begin)
@@ -85,40 +105,47 @@ class Doorkeeper:
         await self.settled()
 
     def _do(self, armed: ArmedRule, *, begin: bool) -> None:
-        self._steps.append((armed, begin))
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._work())
+        step = self._begin if begin else self._end
+        self.submit(armed.rule.fault.name, lambda: step(armed))
 
     async def _work(self) -> None:
-        while self._steps and self._doors is not None:
-            armed, begin = self._steps.popleft()
-            step = self._begin if begin else self._end
+        while self._steps and self._process is not None:
+            name, work = self._steps.popleft()
             try:
-                await step(self._doors, armed)
+                await work()
             except BindError as error:
-                logger.error("%s could not end: %s", armed.rule.fault.name, error)  # noqa: TRY400 (no bug of ours)
+                logger.error("%s could not end: %s", name, error)  # noqa: TRY400 (no bug of ours)
 
-    async def _begin(self, doors: Doors, armed: ArmedRule) -> None:
-        fault = armed.rule.fault
-        if armed in self._standing or armed not in self._asked_for or not isinstance(fault, Standing):
+    async def _begin(self, armed: ArmedRule) -> None:
+        fault, process = armed.rule.fault, self._process
+        if process is None or armed in self._standing or armed not in self._asked_for:
             return
-        await fault.begin(doors)
+        if not isinstance(fault, Standing):
+            return
+        if fault.stage is Stage.PROCESS:
+            process.note(fault.name)
+        undo = fault.begin(process)
         armed.stands()
-        self._standing[armed] = self._timer(armed)
+        self._standing[armed] = self._timer(armed), undo
+        self._tell()
 
     def _timer(self, armed: ArmedRule) -> asyncio.TimerHandle | None:
         if self._loop is None or armed.due == math.inf:
             return None
         return self._loop.call_at(armed.due, self.end, armed)
 
-    async def _end(self, doors: Doors, armed: ArmedRule) -> None:
-        fault = armed.rule.fault
-        if armed not in self._standing or not isinstance(fault, Standing):
+    async def _end(self, armed: ArmedRule) -> None:
+        if armed not in self._standing:
             return
-        timer = self._standing.pop(armed)
+        timer, undo = self._standing.pop(armed)
         if timer is not None:
             timer.cancel()
-        await fault.end(doors)
+        self._tell()
+        await undo()
+
+    def _tell(self) -> None:
+        faults = [armed.rule.fault for armed in self._standing]
+        self._changed([fault for fault in faults if fault.stage is Stage.PROCESS])
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -7,16 +7,38 @@ reply; the last ending writes the response; every `Receiving` and every `After` 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp.streams import StreamReader
 
-from fleetsim.exchange import Unary
+from fleetsim.exchange import Answer, Unary
 from fleetsim.faults.catalogue import Fault
 from fleetsim.wire.outgoing import Conclusion, Outgoing
 
-__all__ = ["Accepted", "After", "Connecting", "Delay", "Doors", "Idle", "Receiving", "Standing", "Status"]
+if TYPE_CHECKING:
+    from fleetsim.engine import Halt
+
+__all__ = [
+    "Accepted",
+    "After",
+    "Connecting",
+    "Delay",
+    "Doors",
+    "Idle",
+    "Process",
+    "Receiving",
+    "Standing",
+    "Status",
+    "Undo",
+    "Wrapping",
+]
+
+Undo = Callable[[], Awaitable[None]]
+"""What takes an effect back. Called once; cancelling it may leave the effect."""
+
+Wrapping = Callable[[Answer], Answer]
+"""Makes of a server's answer another."""
 
 
 class Accepted(Protocol):
@@ -49,19 +71,39 @@ class Idle(Accepted, Protocol):
 
 
 class Doors(Protocol):
-    """What a standing fault may do to a server that listens."""
+    """What a standing fault may do to a server that listens. Each of these is counted, and taken back as often."""
 
     def pause_accepting(self) -> None:
         """Leave new connections in the kernel's queue."""
 
     async def resume_accepting(self) -> None:
-        """Accept again, what waits in the kernel's queue first."""
+        """Take one pause back; with the last accept again, what waits in the kernel's queue first."""
 
     def refuse(self) -> None:
         """Give the port up: new connections are refused, those there are live on."""
 
     async def listen_again(self) -> None:
-        """Take the same port again. Raises BindError when somebody else has it by now."""
+        """Take one refusal back; with the last take the port again. Raises BindError when somebody else has it."""
+
+
+class Process(Protocol):
+    """What a standing fault may do to a server as a process. Each `Undo` takes back its own effect alone."""
+
+    @property
+    def doors(self) -> Doors:
+        """Its listening socket."""
+
+    def note(self, fault: str) -> None:
+        """Write the name of a fault to the connections and requests there are."""
+
+    def slow_down(self, factor: float) -> Undo:
+        """Make all latencies `factor` times as long."""
+
+    def halt(self, halt: Halt, otherwise: Wrapping) -> Undo:
+        """Stop the engine. An answer that has none is asked through `otherwise`."""
+
+    def answer_through(self, wrapping: Wrapping) -> Undo:
+        """Let `wrapping` answer in place of the server, which it is given."""
 
 
 class Connecting(Fault):
@@ -75,17 +117,13 @@ class Connecting(Fault):
 
 
 class Standing(Fault):
-    """Holds for a server as a whole from `begin` to `end`; it is not chosen by connection or request."""
+    """Holds for a server as a whole; it is not chosen by connection or request."""
 
     __slots__ = ()
 
     @abstractmethod
-    async def begin(self, doors: Doors) -> None:
-        """Let it hold. Cancelling leaves it as it was."""
-
-    @abstractmethod
-    async def end(self, doors: Doors) -> None:
-        """Take it back."""
+    def begin(self, process: Process) -> Undo:
+        """Let it hold, at once, and return what takes it back."""
 
 
 class Receiving(Fault):

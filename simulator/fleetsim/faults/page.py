@@ -24,7 +24,8 @@ from a loopback address, in the header of a single request, several separated by
 
 Of several faults for one request, delays and stalls add up, the last status replaces the reply, the last ending writes
 the response (a stall beside another ending comes before its first byte), and each fault of the stages *request* and
-*after* acts. The ledger's request record names them all in `faults`, a connection's record those of connecting.
+*after* acts. The ledger's request record names them all in `faults`, a connection's record those of connecting. No
+header can ask for those of the stages *connect* and *process*.
 
 A duration is written as `80ms`, `1.5s` or `2m`.
 """
@@ -37,7 +38,10 @@ _STAGES = {
     "stream": "In a stream of server-sent events; a unary answer is left as it is.",
     "after": "When the response is over.",
     "status": "In place of the server's own answer.",
-    "process": "To the server as a process.",
+    "process": (
+        "To the server as a process; each holds for a server as a whole, and several at once add up. Requests that\n"
+        "come or run while it holds have its name in their records, connections that are there as it begins in theirs."
+    ),
 }
 
 

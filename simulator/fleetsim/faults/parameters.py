@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 from fleetsim.units import format_duration, parse_duration
 
-__all__ = ["choice", "count", "duration"]
+__all__ = ["choice", "count", "duration", "number"]
 
 
 def duration(default: float | None, meaning: str) -> Any:
@@ -27,6 +28,21 @@ def count(default: int | None, unit: str, meaning: str, *, least: int = 0, most:
         raise ValueError(f"expected a whole number of {unit}{_range(least, most)}, got {value!r}")
 
     return _field(default, read if default is not None else _or_none(read), unit, meaning, str)
+
+
+def number(default: float, unit: str, meaning: str) -> Any:
+    """A field with a finite number of `unit` above 0."""
+
+    def read(value: object) -> float:
+        try:
+            read = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else 0.0
+        except ValueError:
+            read = 0.0
+        if math.isfinite(read) and read > 0:
+            return read
+        raise ValueError(f"expected a number of {unit} above 0, got {value!r}")
+
+    return _field(default, read, unit, meaning, lambda value: f"{value:g}")
 
 
 def _range(least: int, most: int | None) -> str:

@@ -47,7 +47,7 @@ class Listener(web.Server):
         self._paused: socket.socket | None = None
         self._address, self._backlog = ("", 0), 0
         self._file: SocketFile | None = None
-        self._refusals = 0
+        self._pauses = self._refusals = 0
 
     def __call__(self) -> Connection:
         return Connection(self, self._running_loop)
@@ -81,10 +81,10 @@ class Listener(web.Server):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
         try:
-            server = await self._accept(create(self._accepted, host, port, family=family))
+            name = await self._accept(create(self._accepted, host, port, family=family))
         except OSError as error:
             raise BindError(host, port, _reason(error)) from error
-        self._address = (host, int(server.sockets[0].getsockname()[1]))
+        self._address = (host, int(name[1]))
         return self._address[1]
 
     async def listen_at(self, path: Path, backlog: int) -> None:
@@ -99,16 +99,27 @@ class Listener(web.Server):
         create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
         await self._accept(create(self._accepted, sock=bound))
 
-    async def _accept(self, creation: Coroutine[Any, Any, asyncio.Server]) -> asyncio.Server:
+    async def _accept(self, creation: Coroutine[Any, Any, asyncio.Server]) -> Any:
+        """Accept, unless that is paused; return the socket's name."""
         # In two steps: cancelled in between, `create_server` alone would leave a socket listening that nobody has.
         self._accepting = server = await creation
+        name = server.sockets[0].getsockname()
+        if self._pauses:
+            _listen(server.sockets[0].fileno(), self._backlog)
+            self._pause()
+            return name
         await server.start_serving()
         for each in server.sockets:
             _listen(each.fileno(), self._backlog)
-        return server
+        return name
 
     def pause_accepting(self) -> None:
-        """Leave new connections in the kernel's queue: connects succeed up to the backlog, nobody answers."""
+        """Leave new connections in the kernel's queue until `resume_accepting` has been called as often: connects
+        succeed up to the backlog, nobody answers."""
+        self._pauses += 1
+        self._pause()
+
+    def _pause(self) -> None:
         if self._accepting is not None:
             # A twin of the descriptor keeps the socket listening while asyncio closes its own.
             self._paused = socket.socket(fileno=os.dup(self._accepting.sockets[0].fileno()))
@@ -116,11 +127,11 @@ class Listener(web.Server):
             self._accepting = None
 
     async def resume_accepting(self) -> None:
-        """Accept again, what waits in the kernel's queue first."""
-        if self._paused is not None:
-            paused, self._paused = self._paused, None
-            create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
-            await self._accept(create(self._accepted, sock=paused))
+        """Take back one `pause_accepting`, and with the last one accept again, what waits in the kernel's queue first;
+        nothing once the server has ended."""
+        if self._pauses:
+            self._pauses -= 1
+            await self._open()
 
     def refuse(self) -> None:
         """Give the port up until `listen_again` has been called as often. Connections live on; new ones are refused."""
@@ -134,14 +145,28 @@ class Listener(web.Server):
         """
         if self._refusals:
             self._refusals -= 1
-            if not self._refusals and self._file is not None:
-                await self.listen_at(self._file.path, self._backlog)
-            elif not self._refusals:
-                await self.listen(*self._address, self._backlog)
+            await self._open()
+
+    async def _open(self) -> None:
+        """Listen and accept, as far as nothing keeps it from that any more."""
+        if self._refusals:
+            return
+        if self._accepting is None and self._paused is None:
+            await self._listen_as_before()
+        elif self._paused is not None and not self._pauses:
+            paused, self._paused = self._paused, None
+            create = partial(self._running_loop.create_server, backlog=_ACCEPTS_PER_EVENT, start_serving=False)
+            await self._accept(create(self._accepted, sock=paused))
+
+    async def _listen_as_before(self) -> None:
+        if self._file is not None:
+            await self.listen_at(self._file.path, self._backlog)
+        else:
+            await self.listen(*self._address, self._backlog)
 
     def stop_listening(self) -> None:
         """Close the listening socket, for good. Connections live on; new ones are refused."""
-        self._refusals = 0
+        self._pauses = self._refusals = 0
         self._close_doors()
         if self._file is not None:
             self._file.remove()

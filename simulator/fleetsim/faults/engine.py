@@ -1,0 +1,84 @@
+"""Faults of a server whose process lives: it is slow, its engine is dead or asleep, its health is not what it says.
+
+The words are vLLM 0.33's: entrypoints/serve/instrumentator/health.py and .../sagemaker for health,
+entrypoints/serve/exception_handling/ and v1/engine/core.py for what requests are told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import ClassVar
+
+from fleetsim.api.refusals import RefusalError
+from fleetsim.exchange import Answer, ApiRequest, Reply, Unary, WebSocket
+from fleetsim.faults.catalogue import Stage, catalogued
+from fleetsim.faults.kinds import Process, Standing, Undo
+from fleetsim.faults.parameters import choice, count, number
+
+__all__ = ["BrownOut", "LyingHealth"]
+
+_HEALTH = {"/health": ("GET",), "/ping": ("GET", "POST")}
+_WELL, _UNWELL = Unary(HTTPStatus.OK, b"", None), Unary(HTTPStatus.SERVICE_UNAVAILABLE, b"", None)
+
+
+@catalogued
+@dataclass(frozen=True, slots=True)
+class BrownOut(Standing):
+    """All latencies are so many times as long; several at once multiply.
+
+    A stream under way slows down from the gap behind its next token on, a unary answer under way keeps its time. A
+    server without latencies, or with an answer of its own, stays as fast as it is.
+    """
+
+    name: ClassVar[str] = "brown_out"
+    stage: ClassVar[Stage] = Stage.PROCESS
+    wire: ClassVar[str] = "The same bytes, later: first tokens and the gaps between tokens take so many times as long."
+    aiohttp: ClassVar[str] = "A whole response, late; SocketTimeoutError if sock_read is shorter than a gap."
+    httpx: ClassVar[str] = "A whole response, late; ReadTimeout if the read timeout is shorter than a gap."
+    factor: float = number(10.0, "times", "as long as by the profile; below 1 is faster")
+
+    def begin(self, process: Process) -> Undo:
+        return process.slow_down(self.factor)
+
+
+@catalogued
+@dataclass(frozen=True, slots=True)
+class LyingHealth(Standing):
+    """`/health` and `/ping` say the opposite of what is: 200 while all else fails, or 503 while all is well."""
+
+    name: ClassVar[str] = "lying_health"
+    stage: ClassVar[Stage] = Stage.PROCESS
+    wire: ClassVar[str] = "200 with an empty body from /health, an error from all else; or 503, and all else is well."
+    aiohttp: ClassVar[str] = "Whole responses of these statuses."
+    httpx: ClassVar[str] = "The same."
+    says: str = choice("well", "what health says", "unwell")
+    status: int = count(500, "HTTP status", "of all else while health says well, from 400 to 599", least=400, most=599)
+
+    def begin(self, process: Process) -> Undo:
+        return process.answer_through(self._says_well if self.says == "well" else self._says_unwell)
+
+    def _says_well(self, honest: Answer) -> Answer:  # noqa: ARG002 (nobody is asked what is true)
+        failure = _failure(self.status)
+
+        async def answer(request: ApiRequest) -> Reply:
+            return _WELL if _asks_for_health(request) else failure
+
+        return answer
+
+    def _says_unwell(self, honest: Answer) -> Answer:
+        async def answer(request: ApiRequest) -> Reply | WebSocket:
+            return _UNWELL if _asks_for_health(request) else await honest(request)
+
+        return answer
+
+
+def _asks_for_health(request: ApiRequest) -> bool:
+    return request.method in _HEALTH.get(request.path, ())
+
+
+def _failure(status: int) -> Unary:
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return RefusalError(status, "InternalServerError", "Internal server error").reply()
+    phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else "Error"
+    return RefusalError(status, phrase, phrase).reply()
