@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 SHELL = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
-PROVE, TEST = (line for line in SHELL if line.startswith("python3 -m venv"))
+PROVE, TEST, LOAD = (line for line in SHELL if line.startswith("python3 -m venv"))
 FLEETSIM = [shlex.split(line)[1:] for line in SHELL if line.startswith("fleetsim ")]
 
 
@@ -56,6 +56,14 @@ async def test_the_fleet_of_the_example_comes_up_and_goes_down(tmp_path: Path) -
 
 def test_the_proof_is_one_command_in_a_fresh_clone() -> None:
     assert PROVE == "python3 -m venv .venv && .venv/bin/pip install -q '.[fleet]' && .venv/bin/fleetsim prove"
+
+
+def test_the_load_test_is_one_command_in_a_fresh_clone() -> None:
+    """tests/loadtests/test_locustfile.py runs its last part."""
+    install = "python3 -m venv .venv && .venv/bin/pip install -q '.[fleet,loadtest]' && .venv/bin/locust "
+    assert LOAD.startswith(install)
+    locustfile = shlex.split(LOAD.removeprefix(install))[1]
+    assert (ROOT / locustfile).is_file()
 
 
 def test_the_checks_of_the_repository_are_the_test_command_of_the_readme() -> None:

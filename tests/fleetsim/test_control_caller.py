@@ -32,6 +32,12 @@ def test_faults_are_armed_listed_and_removed() -> None:
         assert caller.faults() == []
 
 
+def test_servers_and_ledger_are_told() -> None:
+    with driven() as (fleet, caller):
+        assert [server["url"] for server in caller.servers()] == list(fleet.urls)
+        assert caller.ledger()["opened"] == fleet.ledger.opened == 0
+
+
 def test_a_token_goes_with_every_call() -> None:
     with driven("s3cret") as (fleet, caller):
         assert caller.faults() == []

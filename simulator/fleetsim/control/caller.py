@@ -34,10 +34,7 @@ class Caller:
 
     def faults(self) -> list[dict[str, Any]]:
         """Return the rules at work, with their counts."""
-        listed = self._call("GET", "/-/faults")
-        if not isinstance(listed, list):
-            raise ControlError(f"{self.url}: expected a list of faults, got {listed!r}")
-        return listed
+        return self._list("faults")
 
     def remove(self, number: int) -> dict[str, Any]:
         """Remove a rule, and return it with its last counts."""
@@ -46,6 +43,20 @@ class Caller:
     def clear(self) -> int:
         """Remove all rules, and return how many there were."""
         return int(self._mapping("DELETE", "/-/faults")["removed"])
+
+    def servers(self) -> list[dict[str, Any]]:
+        """Return where each server is, its state, tags and figures."""
+        return self._list("servers")
+
+    def ledger(self) -> dict[str, Any]:
+        """Return the fleet's figures, by the names of `Ledger`."""
+        return self._mapping("GET", "/-/ledger")
+
+    def _list(self, things: str) -> list[dict[str, Any]]:
+        listed = self._call("GET", f"/-/{things}")
+        if not isinstance(listed, list):
+            raise ControlError(f"{self.url}: expected a list of {things}, got {listed!r}")
+        return listed
 
     def _mapping(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         answer = self._call(method, path, body)

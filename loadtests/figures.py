@@ -1,0 +1,143 @@
+"""What a load has measured: durations, results and connections; of one process, or of many added up.
+
+Each process fills its own `Figures`. It sends all of them each time, not what is new: who adds up keeps the last of
+each process, so that a report lost or repeated does no harm.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from loadtests.histogram import Histogram
+from swarmpool import FailureKind, PoolStatistics, Response
+
+__all__ = ["CONNECTIONS", "DURATIONS", "Figures"]
+
+DURATIONS = ("elapsed", "queue", "wire", "first_token", "gap")
+CONNECTIONS = ("opened", "reused", "closed", "failed", "expired", "evicted", "lost_idle", "open", "peak_open")
+_CUT = (FailureKind.RESET, FailureKind.DISCONNECTED)
+
+
+class Figures:
+    """Durations by name (`elapsed` is that of a whole run of a scenario), and counts.
+
+    `runs` counts finished runs by scenario, `failures` failed responses by kind, `connections` what the pool says of
+    its sockets, `given_up` cancelled exchanges and dials that nobody refused, `cut_new` requests that were cut on a new
+    connection.
+    """
+
+    def __init__(self) -> None:
+        self.durations = {name: Histogram() for name in DURATIONS}
+        self.runs: Counter[str] = Counter()
+        self.responses = 0
+        self.failures: Counter[str] = Counter()
+        self.given_up = 0
+        self.cut_new = 0
+        self.connections = dict.fromkeys(CONNECTIONS, 0)
+
+    def gap(self, seconds: float) -> None:
+        """Record the time between two pieces of a stream."""
+        self.durations["gap"].record(seconds)
+
+    def record(self, scenario: str, seconds: float, responses: Iterable[Response]) -> None:
+        """Record one run of `scenario` that took `seconds`, and its responses."""
+        self.runs[scenario] += 1
+        self.durations["elapsed"].record(seconds)
+        for response in responses:
+            self._response(response)
+
+    def _response(self, response: Response) -> None:
+        self.responses += 1
+        if response.kind is not None:
+            self.failures[response.kind] += 1
+            self.cut_new += response.kind in _CUT and response.connection == "new"
+        self.durations["queue"].record(response.queue_seconds)
+        self.durations["wire"].record(response.wire_seconds)
+        if response.first_token_seconds is not None:
+            self.durations["first_token"].record(response.first_token_seconds)
+
+    def look(self, statistics: PoolStatistics) -> None:
+        """Take over what the pool says of its connections and its requests."""
+        self.connections = {name: getattr(statistics.connections, name) for name in CONNECTIONS}
+        requests = statistics.requests
+        refused = requests.failures.get(FailureKind.CONNECT, 0)
+        dials = max(0, statistics.connections.failed - refused)
+        self.given_up = dials + requests.cancelled + requests.abandoned_streams
+
+    @property
+    def unsure(self) -> int:
+        """How many connections and exchanges, at most, the other end may have counted otherwise than this one.
+
+        A dial that was given up may have been accepted; a cancelled request may not have arrived; and a new connection
+        that was cut may have been in the kernel's queue when the server went, never to be accepted. A dial that was
+        refused is certain.
+        """
+        return self.given_up + self.cut_new
+
+    @property
+    def failed(self) -> int:
+        """Responses that were failures, of whatever kind."""
+        return self.failures.total()
+
+    @property
+    def failure_share(self) -> float:
+        """Failed responses of all; 0 where there are none."""
+        return self.failed / self.responses if self.responses else 0.0
+
+    @property
+    def reuse_ratio(self) -> float | None:
+        """Exchanges on a connection that had served before, of all exchanges; None before the first."""
+        exchanges = self.connections["opened"] + self.connections["reused"]
+        return self.connections["reused"] / exchanges if exchanges else None
+
+    @property
+    def requests_per_connection(self) -> float | None:
+        """Exchanges for each connection opened; None before the first."""
+        opened = self.connections["opened"]
+        return (opened + self.connections["reused"]) / opened if opened else None
+
+    def add(self, other: Figures) -> None:
+        """Add what another process has measured. `peak_open` becomes a sum of peaks: an upper bound of the true one."""
+        for name, histogram in other.durations.items():
+            self.durations[name].add(histogram)
+        self.runs.update(other.runs)
+        self.responses += other.responses
+        self.failures.update(other.failures)
+        self.given_up += other.given_up
+        self.cut_new += other.cut_new
+        for name in CONNECTIONS:
+            self.connections[name] += other.connections[name]
+
+    def written(self) -> dict[str, Any]:
+        """Return them as JSON and msgpack can carry them."""
+        return {
+            "durations": {name: histogram.written() for name, histogram in self.durations.items()},
+            "runs": dict(self.runs),
+            "responses": self.responses,
+            "failures": {str(kind): number for kind, number in self.failures.items()},
+            "given_up": self.given_up,
+            "cut_new": self.cut_new,
+            "connections": self.connections,
+        }
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> Figures:
+        """Return what `written` was made of."""
+        made = cls()
+        made.durations = {name: Histogram.read(each) for name, each in written["durations"].items()}
+        made.runs.update(written["runs"])
+        made.responses = written["responses"]
+        made.given_up, made.cut_new = written["given_up"], written["cut_new"]
+        made.failures.update(written["failures"])
+        made.connections = dict(written["connections"])
+        return made
+
+    @classmethod
+    def total(cls, parts: Iterable[Mapping[str, Any]]) -> Figures:
+        """Return the sum of what several processes have sent."""
+        made = cls()
+        for part in parts:
+            made.add(cls.read(part))
+        return made

@@ -1,0 +1,100 @@
+"""Load tests of the pool against a fleet: `locust -f loadtests/locustfile.py --headless -u 50 -t 30s`.
+
+The users are the scenarios of `scenarios.py`; choose some by naming their classes at the end of the command. The load
+has the `--shape` that is asked for. See loadtests/README.md.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+from locust import LoadTestShape, events
+
+from loadtests.bridge import PoolUser, use_pool
+from loadtests.conductor import DEFAULT_SECONDS, conduct_begin, conduct_end
+from loadtests.options import Options, add_options
+from loadtests.scenarios import Maker, batch, scatter_gather, stream, unary
+from loadtests.traffic import Traffic
+from swarmpool import VLLMPool, parse_hostfile
+
+STOP_SECONDS = 5
+_USERS_PER_WORKER = 1_000_000
+
+
+def add_our_options(parser: Any) -> None:
+    add_options(parser, for_locust=True)
+
+
+def let_users_finish(environment: Any, **_: Any) -> None:
+    """A request that is cancelled may be known to one end only, so users may finish theirs unless told otherwise."""
+    environment.stop_timeout = environment.stop_timeout or STOP_SECONDS
+
+
+def make_pool(environment: Any) -> VLLMPool | None:
+    hosts = environment.parsed_options.fleet_hosts
+    return VLLMPool(parse_hostfile(io.StringIO(hosts))) if hosts else None
+
+
+events.init_command_line_parser.add_listener(add_our_options)
+events.init.add_listener(let_users_finish)
+conduct_begin()
+use_pool(make_pool)
+conduct_end()
+
+
+class ScenarioUser(PoolUser):
+    """A user that runs one scenario again and again, pausing as the shape says."""
+
+    abstract = True
+    scenario = "?"
+    make: Maker
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        options = Options.read(vars(environment.parsed_options))
+        self._pause = options.shape.pause
+        user = environment.runner.worker_index * _USERS_PER_WORKER + self.number
+        self._traffic = Traffic(options.seed, user)
+        self._run = type(self).make(self._traffic, self.side.figures)
+
+    def wait_time(self) -> float:
+        return self._pause(time.monotonic(), self._traffic.chance)
+
+    def ask(self) -> None:
+        self.do(self.scenario, self._run)
+
+    tasks = [ask]  # noqa: RUF012 - locust's own way to say it
+
+
+class UnaryUser(ScenarioUser):
+    scenario, make, weight = "unary", staticmethod(unary), 6
+
+
+class StreamUser(ScenarioUser):
+    scenario, make, weight = "stream", staticmethod(stream), 4
+
+
+class BatchUser(ScenarioUser):
+    scenario, make, weight = "batch", staticmethod(batch), 1
+
+
+class ScatterGatherUser(ScenarioUser):
+    scenario, make, weight = "scatter-gather", staticmethod(scatter_gather), 1
+
+
+class Course(LoadTestShape):
+    """The shape that `--shape` names, with `-u` users at its peak, for `-t` of time; the spawn rate is its own."""
+
+    use_common_options = True
+
+    def tick(self) -> tuple[int, float] | None:
+        given = self.runner.environment.parsed_options
+        now, duration = self.get_run_time(), given.run_time
+        if duration and now >= duration:
+            return None
+        peak = given.num_users or 1
+        length = float(duration or DEFAULT_SECONDS)
+        users = Options.read(vars(given)).shape.users(now % length, peak, length)
+        return users, min(100.0, float(peak))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fleetsim import Fleet
+from loadtests.figures import Figures
+from swarmpool import FailureKind, Response, VLLMPool
+
+
+def answer(kind: FailureKind | None = None, **facts: float) -> Response:
+    return Response(kind is None, "", kind=kind, **facts)  # type: ignore[arg-type]  # only its durations are given
+
+
+def measured() -> Figures:
+    figures = Figures()
+    figures.record("unary", 0.5, [answer(queue_seconds=0.1, wire_seconds=0.4)])
+    figures.record("stream", 0.9, [answer(first_token_seconds=0.2), answer(FailureKind.RESET)])
+    figures.gap(0.01)
+    figures.connections |= {"opened": 2, "reused": 6}
+    figures.given_up = 1
+    return figures
+
+
+def test_durations_are_kept_by_name_and_failures_by_kind() -> None:
+    figures = measured()
+    assert {name: histogram.count for name, histogram in figures.durations.items()} == {
+        "elapsed": 2,
+        "queue": 3,
+        "wire": 3,
+        "first_token": 1,
+        "gap": 1,
+    }
+    assert (figures.runs, figures.failures) == ({"unary": 1, "stream": 1}, {"reset": 1})
+    assert (figures.responses, figures.failed) == (3, 1)
+    assert figures.failure_share == pytest.approx(1 / 3)
+
+
+def test_reuse_is_a_share_of_exchanges() -> None:
+    figures = measured()
+    assert (figures.reuse_ratio, figures.requests_per_connection) == (0.75, 4.0)
+    assert (Figures().reuse_ratio, Figures().requests_per_connection, Figures().failure_share) == (None, None, 0.0)
+
+
+def test_the_total_of_processes_is_their_sum_however_it_was_sent() -> None:
+    sent = json.loads(json.dumps(measured().written()))
+    assert Figures.total([sent]).written() == measured().written()
+    total = Figures.total([sent, sent])
+    assert (total.responses, total.failed, total.unsure, total.runs["unary"]) == (6, 2, 2, 2)
+    assert (total.connections["reused"], total.reuse_ratio) == (12, 0.75)
+    assert total.durations["wire"].count == 6
+
+
+async def test_connections_are_those_of_the_pool() -> None:
+    figures = Figures()
+    async with Fleet(2) as fleet, VLLMPool(fleet.endpoints) as pool:
+        await pool.send_all(["hello"] * 10)
+        figures.look(pool.statistics())
+        counted = pool.statistics().connections
+        assert figures.connections["opened"] == counted.opened == fleet.ledger.opened
+        assert figures.connections["reused"] == counted.reused
+    assert figures.unsure == 0
+
+
+@pytest.mark.parametrize(("ending", "requests", "unsure"), [("before_head", 1, 1), ("truncated", 1, 0), ("", 2, 0)])
+async def test_a_request_cut_before_its_answer_on_a_new_connection_is_unsure(
+    ending: str, requests: int, unsure: int
+) -> None:
+    figures = Figures()
+    async with Fleet(1, ending=ending or None) as fleet, VLLMPool(fleet.endpoints, model="sim") as pool:
+        figures.record("unary", 0.1, [await pool.post(0, "hello", 4) for _ in range(requests)])
+    assert figures.unsure == unsure
+
+
+async def test_a_refused_dial_is_certain_and_a_cancelled_request_is_not() -> None:
+    figures = Figures()
+    async with Fleet(1) as fleet, VLLMPool([*fleet.endpoints, ("127.0.0.1", 1)], model="sim") as pool:
+        refused = await pool.post(1, "hello", 4)
+        assert refused.kind is FailureKind.CONNECT
+        figures.look(pool.statistics())
+        assert (figures.connections["failed"], figures.unsure) == (1, 0)
+        async with pool.stream(0, "hello", 4) as stream:
+            await anext(stream)
+        figures.look(pool.statistics())
+        assert figures.unsure == 1

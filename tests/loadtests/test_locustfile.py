@@ -1,0 +1,57 @@
+"""locust itself, with few users for a short time, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from locust_runs import locust, needs_locust
+
+pytestmark = [pytest.mark.slow, needs_locust]
+
+FEW = ("-u", "8", "-t", "3s", "--fleet-size", "4")
+
+
+def failures(ran: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in ran.stdout.splitlines() if line.startswith("FAIL")]
+
+
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")])
+def test_all_users_run_and_both_ends_have_counted_the_same(processes: tuple[str, ...]) -> None:
+    ran = locust(*FEW, "--min-reuse", "0.5", *processes)
+    assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
+    for scenario in ("unary", "stream", "batch", "scatter-gather"):
+        assert f"POOL     {scenario}" in ran.stderr
+    agreed = [line for line in ran.stdout.splitlines() if "client and fleet" in line]
+    assert [line.partition("(")[2] for line in agreed] == ["wanted: equal)"] * 3
+    assert ("workers that reported: 2" in ran.stdout) == bool(processes)
+
+
+def test_the_command_of_the_readme_runs() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    command = readme.partition(".venv/bin/locust -f loadtests/locustfile.py --headless ")[2].splitlines()[0]
+    assert command == "-u 50 -t 30s"
+    ran = locust(*command.split(), "-t", "4s")
+    assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
+
+
+def test_a_limit_that_is_missed_is_exit_code_1() -> None:
+    ran = locust(*FEW, "--min-requests-per-connection", "1000000", "UnaryUser")
+    assert ran.returncode == 1
+    (said,) = failures(ran)
+    assert "requests per opened connection" in said
+
+
+def test_agents_die_and_come_back_and_the_counts_still_agree() -> None:
+    ran = locust(*FEW, "--shape", "dying", "UnaryUser", "StreamUser")
+    assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
+    assert ran.stderr.count("1 of 4 agents dead for") == 3
+    assert "failed: connect" in ran.stdout
+
+
+def test_a_run_that_cannot_begin_is_exit_code_2_and_one_line() -> None:
+    ran = locust(*FEW, "--hostfile", "/nowhere/hosts.tsv")
+    assert ran.returncode == 2
+    assert "/nowhere/hosts.tsv cannot be read" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -1,0 +1,35 @@
+"""locust in a process of its own, where it is installed: it must not be imported here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+__all__ = ["locust", "needs_locust", "python"]
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 90.0
+
+needs_locust = pytest.mark.skipif(find_spec("locust") is None, reason="locust is in the extra `loadtest`")
+
+
+OURS = ROOT / "loadtests" / "locustfile.py"
+
+
+def locust(*arguments: str, locustfile: Path = OURS) -> subprocess.CompletedProcess[str]:
+    """Run `locust --headless` and return what came of it."""
+    command = ["-m", "locust", "-f", str(locustfile), "--headless", "--only-summary", *arguments]
+    return _run([sys.executable, *command])
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code with the root of the project on the path."""
+    return _run([sys.executable, "-c", code])
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
