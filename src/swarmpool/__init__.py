@@ -1,12 +1,22 @@
 """One aiohttp session for a whole tree of vLLM agents: every sub-pool shares it, and every limit is kept."""
 
 from swarmpool._version import __version__
+from swarmpool.connection_pool import (
+    ConnectionEvent,
+    ConnectionPool,
+    ConnectionPoolStatistics,
+    Lease,
+)
 from swarmpool.endpoints import AgentEndpoint
 from swarmpool.errors import (
+    AcquireTimeout,
     AdmissionError,
     BadIndex,
+    ConnectFailed,
+    ConnectTimeout,
     EmptyPool,
     HostfileError,
+    LeaseEnded,
     MisuseError,
     PoolClosed,
     QueueTimeout,
@@ -26,9 +36,13 @@ __all__ = [
     # pools
     "AgentEndpoint",
     "AgentPool",
+    "ConnectionPool",
     "VLLMPool",
     # what calls return
+    "ConnectionEvent",
+    "ConnectionPoolStatistics",
     "FailureKind",
+    "Lease",
     "PoolStatistics",
     "Response",
     "Stream",
@@ -38,10 +52,14 @@ __all__ = [
     "parse_hostfile",
     "write_hostfile",
     # errors
+    "AcquireTimeout",
     "AdmissionError",
     "BadIndex",
+    "ConnectFailed",
+    "ConnectTimeout",
     "EmptyPool",
     "HostfileError",
+    "LeaseEnded",
     "MisuseError",
     "PoolClosed",
     "QueueTimeout",

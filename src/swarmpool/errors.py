@@ -5,10 +5,14 @@
      │    ├── PoolClosed              the tree is closing or closed; nothing reopens it
      │    ├── EmptyPool               the view has no agents
      │    ├── BadIndex                (IndexError) no such agent in this view
+     │    ├── LeaseEnded              (RuntimeError) the lease was given back already
      │    └── WrongEventLoop          (RuntimeError) the tree belongs to another event loop
      ├── AdmissionError               send less, or later
      │    ├── QueueTimeout            (TimeoutError) no slot within `queue_timeout` seconds
+     │    ├── AcquireTimeout          (TimeoutError) no connection within `timeout` seconds
      │    └── TooManyWaiting          `max_waiting` callers wait already
+     ├── ConnectFailed                a `ConnectionPool` could not connect; the cause says why
+     │    └── ConnectTimeout          (TimeoutError) not within `connect_timeout` seconds
      ├── RequestFailed                the wire failed, and the caller asked for an exception (`Response.unwrap`)
      └── HostfileError                (ValueError) a hostfile cannot be read; says file and line
 
@@ -24,10 +28,14 @@ if TYPE_CHECKING:
     from swarmpool.responses import Response
 
 __all__ = [
+    "AcquireTimeout",
     "AdmissionError",
     "BadIndex",
+    "ConnectFailed",
+    "ConnectTimeout",
     "EmptyPool",
     "HostfileError",
+    "LeaseEnded",
     "MisuseError",
     "PoolClosed",
     "QueueTimeout",
@@ -58,6 +66,10 @@ class BadIndex(MisuseError, IndexError):
     """No agent has that index in this view."""
 
 
+class LeaseEnded(MisuseError, RuntimeError):
+    """The lease has been released or discarded before; its connection may be somebody else's by now."""
+
+
 class WrongEventLoop(MisuseError, RuntimeError):
     """The tree's sockets belong to the event loop it was opened in; this is another one."""
 
@@ -70,8 +82,24 @@ class QueueTimeout(AdmissionError, TimeoutError):
     """No slot came free within `queue_timeout` seconds."""
 
 
+class AcquireTimeout(AdmissionError, TimeoutError):
+    """A `ConnectionPool` had no connection within `timeout` seconds; its last failure to connect is the cause."""
+
+
 class TooManyWaiting(AdmissionError):
     """`max_waiting` callers wait for a slot already."""
+
+
+class ConnectFailed(SwarmPoolError):
+    """A `ConnectionPool` could not connect; the cause says why.
+
+    Raised where there is no one exception of `connect_cb` to raise: to those who waited for another's dial, from
+    `prewarm`, and by `ConnectTimeout`.
+    """
+
+
+class ConnectTimeout(ConnectFailed, TimeoutError):
+    """A dial took longer than `connect_timeout` seconds and was cancelled."""
 
 
 class HostfileError(SwarmPoolError, ValueError):

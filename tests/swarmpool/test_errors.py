@@ -9,10 +9,14 @@ import pytest
 
 from swarmpool import errors
 from swarmpool.errors import (
+    AcquireTimeout,
     AdmissionError,
     BadIndex,
+    ConnectFailed,
+    ConnectTimeout,
     EmptyPool,
     HostfileError,
+    LeaseEnded,
     MisuseError,
     PoolClosed,
     QueueTimeout,
@@ -28,10 +32,14 @@ TREE: dict[type[SwarmPoolError], tuple[type[BaseException], ...]] = {
     PoolClosed: (MisuseError,),
     EmptyPool: (MisuseError,),
     BadIndex: (MisuseError, IndexError),
+    LeaseEnded: (MisuseError, RuntimeError),
     WrongEventLoop: (MisuseError, RuntimeError),
     AdmissionError: (SwarmPoolError,),
     QueueTimeout: (AdmissionError, TimeoutError),
+    AcquireTimeout: (AdmissionError, TimeoutError),
     TooManyWaiting: (AdmissionError,),
+    ConnectFailed: (SwarmPoolError,),
+    ConnectTimeout: (ConnectFailed, TimeoutError),
     RequestFailed: (SwarmPoolError,),
     HostfileError: (SwarmPoolError, ValueError),
 }

@@ -1,0 +1,464 @@
+"""The shell: what the core decided is carried out here, with tasks, futures and one timer.
+
+Theory of operation
+-------------------
+Every method of the pool asks the core, and then `_carry_out` does what the core left to be done: it starts dials and
+closes, each in a task of its own, arms the timer for the core's next deadline, and ends a close when nothing is left.
+No caller awaits a dial or a close: callers wait for a future that the core has answered inside the very call that made
+a connection free. So no lock is held over I/O, a slow dial or a hanging close delays nobody else, and a caller's
+cancellation or timeout ends its own wait and nothing else.
+
+What is hard is the gap between that answer and the caller's next step. In it the caller may be cancelled (the
+connection is handed back in the same tick), the pool invalidated (the caller asks again) or closed (the caller is
+told). The core counts such a caller as `checking` until it has accepted.
+
+A pool is dropped when its user drops it: nothing here refers to it for long but tasks under way. The core's callbacks
+are plain functions, and the timer has a weak reference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Generic, TypeVar, cast
+
+from swarmpool.connection_pool.callbacks import finished
+from swarmpool.connection_pool.core import Core
+from swarmpool.connection_pool.demand import Warming
+from swarmpool.connection_pool.errand import Errand, Outcome
+from swarmpool.connection_pool.events import ConnectionEvent, EventKind, EventSink
+from swarmpool.connection_pool.line import Ticket
+from swarmpool.connection_pool.options import ConnectionPoolOptions, checked_timeout
+from swarmpool.connection_pool.prewarming import Prewarming
+from swarmpool.connection_pool.states import CloseReason, ConnectionState, Entry
+from swarmpool.errors import AcquireTimeout, ConnectFailed, ConnectTimeout, PoolClosed, WrongEventLoop
+from swarmpool.lifecycle import Lifecycle, State
+
+__all__ = ["Shell"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("swarmpool")
+
+
+class Shell(Generic[T]):
+    """The machinery of `ConnectionPool`, which says what the user may do and is the only one to be derived from this.
+
+    `dials`, `closes` and `checks` say whether there is anything to call for each.
+    """
+
+    def __init__(
+        self,
+        options: ConnectionPoolOptions,
+        *,
+        dials: bool,
+        dial_takes_timeout: bool,
+        closes: bool,
+        checks: bool,
+        rested: Callable[[T], object] | None,
+        on_event: Callable[[ConnectionEvent], object] | None,
+    ) -> None:
+        self._options = options
+        self._dials, self._dial_takes_timeout = dials, dial_takes_timeout
+        self._closes = closes
+        self._checks = checks
+        note = None if on_event is None else EventSink(on_event).note
+        self._core: Core[T] = Core(
+            options, Random(options.seed), hand_over=_hand_over, fail=_fail, warmed=_warmed, rested=rested, note=note
+        )
+        self._note = note
+        self._life = Lifecycle()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._dialing: dict[Errand[T], Entry[T]] = {}
+        self._closing: dict[Errand[object], Entry[T] | None] = {}
+        self._asking: set[Errand[object]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
+        self._ended: asyncio.Future[None] | None = None
+        self._drain_alarm: asyncio.TimerHandle | None = None
+        self._drained_at = math.inf
+
+    # ---------------------------------------------------------------------------------------------- for the subclass
+
+    async def connect(self, timeout: float) -> T:
+        """Make a new connection."""
+        raise NotImplementedError
+
+    async def disconnect(self, connection: T) -> None:
+        """Close a connection."""
+        raise NotImplementedError
+
+    def validate(self, connection: T) -> bool | Awaitable[bool]:
+        """Whether an idle connection may be used again."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------------------------------------- life
+
+    def _here(self) -> asyncio.AbstractEventLoop:
+        """The running loop, which must be the pool's; a NEW pool opens in it."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise WrongEventLoop(f"{self._options.name} can be used from inside its event loop only") from None
+        if loop is not self._loop:
+            if self._loop is not None:
+                raise WrongEventLoop(f"{self._options.name} belongs to another event loop; make one pool for each loop")
+            if self._life.state is State.NEW:
+                self._loop = loop
+                self._life.move(State.OPEN)
+        return loop
+
+    def _enter(self) -> asyncio.AbstractEventLoop:
+        """The same, for what a pool does only while it is open."""
+        loop = self._here()
+        if self._life.state is not State.OPEN:
+            raise self._closed_error()
+        if not self._dials:
+            raise NotImplementedError("the pool cannot connect: pass connect_cb=... or override connect()")
+        return loop
+
+    def _closed_error(self) -> PoolClosed:
+        name, state = self._options.name, self._life.state.name.lower()
+        return PoolClosed(f"{name} is {state}; nothing reopens a pool: make a new one")
+
+    def _begin_close(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._life.move(State.CLOSING)
+        self._ended = loop.create_future()
+        if self._note is not None:
+            self._note(EventKind.POOL_CLOSING)
+        self._core.close(PoolClosed(f"{self._options.name} was closed while this caller waited"))
+        for dial in list(self._dialing):
+            dial.cancel()
+        for check in list(self._asking):
+            check.cancel()
+
+    def _drain_until(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Leases have until the soonest moment that any caller of `aclose` has given."""
+        if when < self._drained_at:
+            self._drained_at = when
+            if self._drain_alarm is not None:
+                self._drain_alarm.cancel()
+                self._drain_alarm = None
+            if when > loop.time():
+                self._drain_alarm = loop.call_at(when, self._drained)
+            else:
+                self._drained()
+
+    def _drained(self) -> None:
+        self._core.cut_off()
+        self._carry_out()
+
+    def _finish(self) -> None:
+        assert self._ended is not None
+        for alarm in (self._alarm, self._drain_alarm):
+            if alarm is not None:
+                alarm.cancel()
+        self._alarm = self._drain_alarm = None
+        self._life.move(State.CLOSED)
+        if self._note is not None:
+            self._note(EventKind.POOL_CLOSED)
+        self._ended.set_result(None)
+
+    def __del__(self) -> None:
+        core: Core[T] | None = getattr(self, "_core", None)  # the constructor may have failed
+        if core is None or self._loop is None or self._loop.is_closed():
+            return
+        if core.open or self._alarm is not None:
+            with contextlib.suppress(RuntimeError):  # closed by another thread in this moment
+                self._loop.call_soon_threadsafe(self._dropped)  # any thread may collect garbage
+        if core.open:
+            message = f"Unclosed pool {self!r}: leave it with `async with` or `await pool.aclose()`"
+            warnings.warn(message, ResourceWarning, stacklevel=2)
+
+    def _dropped(self) -> None:
+        assert self._loop is not None
+        if self._life.state is State.OPEN:
+            self._begin_close(self._loop)
+            self._drained()
+
+    # ---------------------------------------------------------------------------------------------- callers
+
+    def _take_idle(self) -> Entry[T] | None:
+        """An idle connection for a caller, without waiting; None if there is none, or if it must be checked first."""
+        loop = self._enter()
+        if self._checks:
+            return None
+        now, core = loop.time(), self._core
+        entry = core.take(now)
+        if entry is not None:
+            core.accept(entry, None, now, waited=None)
+        if core.closes:
+            self._carry_out()
+        return entry
+
+    async def _obtain(self, timeout: float | None) -> tuple[Entry[T], float]:
+        """A connection for a caller, and the seconds waited for it."""
+        limit = checked_timeout(timeout)
+        entry = self._take_idle()
+        if entry is not None:
+            return entry, 0.0
+        loop = self._enter()
+        arrived = loop.time()
+        ticket = self._core.arrive(arrived)
+        caller = _Caller(ticket, loop, None if limit is None else arrived + limit, limit)
+        waited: float | None = None
+        while True:
+            entry = self._core.take(loop.time(), again=caller.served)
+            self._carry_out()
+            if entry is None:
+                entry = await self._wait(caller)
+                waited = loop.time() - arrived
+            caller.served = True
+            if await self._passes(entry, caller):
+                self._core.accept(entry, ticket, loop.time(), waited=waited)
+                return entry, waited or 0.0
+
+    async def _wait(self, caller: _Caller) -> Entry[T]:
+        """Stand in the line until the core hands a connection over."""
+        future: asyncio.Future[Entry[T]] = caller.loop.create_future()
+        caller.ticket.owner = future
+        try:
+            (self._core.wait_again if caller.served else self._core.wait)(caller.ticket, caller.loop.time())
+        finally:
+            self._carry_out()
+        alarm = None if caller.deadline is None else caller.loop.call_at(caller.deadline, self._time_out, caller)
+        try:
+            return await future
+        except (asyncio.CancelledError, GeneratorExit):
+            self._give_up(caller.ticket, future)
+            raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+    def _time_out(self, caller: _Caller) -> None:
+        future = caller.ticket.owner
+        assert isinstance(future, asyncio.Future)
+        if not future.done() and self._core.leave(caller.ticket, EventKind.TIMED_OUT):
+            future.set_exception(self._late(caller))
+
+    def _late(self, caller: _Caller) -> AcquireTimeout:
+        error = AcquireTimeout(f"no connection within timeout={caller.limit} s; {self._core.load()}")
+        error.__cause__ = self._core.last_failure
+        return error
+
+    def _give_up(self, ticket: Ticket, future: asyncio.Future[Entry[T]]) -> None:
+        """Its caller was cancelled: leave the line, or hand back what was handed over in this very tick."""
+        if self._core.leave(ticket, EventKind.CANCELLED):
+            return
+        if not future.cancelled() and future.exception() is None:
+            self._hand_back(future.result(), ticket, EventKind.CANCELLED, usable=True)
+
+    def _hand_back(self, entry: Entry[T], ticket: Ticket, kind: EventKind, *, usable: bool) -> None:
+        assert self._loop is not None
+        self._core.hand_back(entry, ticket, kind, self._loop.time(), usable=usable)
+        self._carry_out()
+
+    async def _passes(self, entry: Entry[T], caller: _Caller) -> bool:
+        """Whether the caller may have what it was handed. Raises what ends the caller instead."""
+        reason = None if entry.fresh or not self._checks or await self._ask(entry, caller) else CloseReason.INVALID
+        if self._core.closed_for_good:
+            self._hand_back(entry, caller.ticket, EventKind.CLOSED_OUT, usable=False)
+            raise self._closed_error()
+        now = caller.loop.time()
+        reason = reason or self._core.reason_to_go(entry, now)
+        if reason is not None:
+            self._core.reject(entry, reason, now)
+            self._carry_out()
+        return reason is None
+
+    async def _ask(self, entry: Entry[T], caller: _Caller) -> bool:
+        try:
+            answer = self.validate(cast(T, entry.connection))
+        except Exception:  # noqa: BLE001 - a check that fails for any reason has failed, and nothing else has
+            return False
+        return await self._answer(answer, entry, caller) if isinstance(answer, Awaitable) else bool(answer)
+
+    async def _answer(self, answer: Awaitable[bool], entry: Entry[T], caller: _Caller) -> bool:
+        """What an asynchronous check says, asked in a task of its own so that nothing it raises strikes the caller."""
+        future: asyncio.Future[bool] = caller.loop.create_future()
+
+        def ended(errand: Errand[object], outcome: Outcome[object]) -> None:
+            self._asking.discard(errand)
+            if not future.done():
+                future.set_result(outcome.error is None and bool(outcome.result))
+            self._carry_out()
+
+        errand = Errand(caller.loop, finished(answer), timeout=self._options.connect_timeout, ended=ended)
+        self._asking.add(errand)
+        alarm = None if caller.deadline is None else caller.loop.call_at(caller.deadline, _expire, future)
+        try:
+            return await future
+        except (asyncio.CancelledError, GeneratorExit, TimeoutError) as error:
+            errand.cancel()
+            kind = EventKind.TIMED_OUT if isinstance(error, TimeoutError) else EventKind.CANCELLED
+            self._hand_back(entry, caller.ticket, kind, usable=False)
+            if kind is EventKind.TIMED_OUT:
+                raise self._late(caller) from self._core.last_failure
+            raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+    def _end_turn(self, entry: Entry[T], turn: int, *, usable: bool) -> None:
+        """A caller is done with a connection; if it is no longer that caller's, nothing happens."""
+        loop = self._here()
+        if entry.state is ConnectionState.LEASED and entry.turn == turn:
+            self._end_use(entry, loop, usable=usable)
+
+    def _end_use(self, entry: Entry[T], loop: asyncio.AbstractEventLoop, *, usable: bool) -> None:
+        if usable:
+            self._core.give_back(entry, loop.time())
+        else:
+            self._core.discard(entry, CloseReason.DISCARDED, loop.time())
+        self._carry_out()
+
+    # ---------------------------------------------------------------------------------------------- dials and closes
+
+    def _carry_out(self) -> None:
+        """Do what the core left to be done."""
+        core = self._core
+        while core.dials:
+            self._start_dial(core.dials.popleft())
+        while core.closes:
+            self._start_close(core.closes.popleft())
+        if core.due < self._alarm_at:
+            self._set_alarm(core.due)
+        if self._ended is not None and not self._ended.done() and not (core.open or self._closing or self._asking):
+            self._finish()
+
+    def _set_alarm(self, when: float) -> None:
+        assert self._loop is not None
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = when
+        self._alarm = self._loop.call_at(when, _ring, weakref.ref(self), when)
+
+    def _come_due(self, when: float) -> None:
+        assert self._loop is not None
+        self._alarm, self._alarm_at = None, math.inf
+        self._core.come_due(max(when, self._loop.time()))
+        self._carry_out()
+
+    def _start_dial(self, entry: Entry[T]) -> None:
+        assert self._loop is not None
+        timeout = self._options.connect_timeout
+        work = self._dial(timeout)
+        self._dialing[Errand(self._loop, work, timeout=timeout, ended=self._dial_ended, late=self._dialed_late)] = entry
+
+    async def _dial(self, timeout: float) -> T:
+        connect: Callable[..., Awaitable[T]] = self.connect
+        return await (connect(timeout) if self._dial_takes_timeout else connect())
+
+    def _dial_ended(self, errand: Errand[T], outcome: Outcome[T]) -> None:
+        assert self._loop is not None
+        entry, now = self._dialing.pop(errand), self._loop.time()
+        self._core.counters.abandoned += outcome.abandoned
+        if outcome.error is None and not outcome.abandoned:
+            self._core.dialed(entry, cast(T, outcome.result), now)
+        else:
+            self._core.dial_failed(entry, self._dial_error(outcome), now)
+        self._carry_out()
+
+    def _dial_error(self, outcome: Outcome[T]) -> BaseException:
+        """What to raise to a caller: what `connect_cb` raised, unless that would strike more than the caller."""
+        error = outcome.error
+        if outcome.overdue:
+            failure: ConnectFailed = ConnectTimeout(
+                f"no connection within connect_timeout={self._options.connect_timeout} s"
+            )
+        elif isinstance(error, Exception):
+            return error
+        else:
+            failure = ConnectFailed(f"connect_cb ended with {type(error).__name__}")
+        failure.__cause__ = error
+        return failure
+
+    def _dialed_late(self, connection: T) -> None:
+        """A dial that was abandoned has brought a connection after all."""
+        if self._closes:
+            self._close(connection, None)
+
+    def _start_close(self, entry: Entry[T]) -> None:
+        assert self._loop is not None
+        if self._closes:
+            self._close(cast(T, entry.connection), entry)
+        else:
+            self._core.closed(entry, self._loop.time())
+
+    def _close(self, connection: T, entry: Entry[T] | None) -> None:
+        assert self._loop is not None
+        timeout = self._options.close_timeout
+        self._closing[Errand(self._loop, self._disconnect(connection), timeout=timeout, ended=self._close_ended)] = (
+            entry
+        )
+
+    async def _disconnect(self, connection: T) -> object:
+        return await finished(self.disconnect(connection))
+
+    def _close_ended(self, errand: Errand[object], outcome: Outcome[object]) -> None:
+        assert self._loop is not None
+        entry = self._closing.pop(errand)
+        error = TimeoutError() if outcome.overdue else outcome.error
+        self._core.counters.abandoned += outcome.abandoned
+        if error is not None:
+            number = "that came late" if entry is None else entry.number
+            logger.warning("%s: closing connection %s failed: %s", self._options.name, number, type(error).__name__)
+        if entry is not None:
+            self._core.closed(entry, self._loop.time(), error)
+        self._carry_out()
+
+
+class _Caller:
+    """One call of `acquire`, `get` or `connection` that could not be answered at once."""
+
+    __slots__ = ("deadline", "limit", "loop", "served", "ticket")
+
+    def __init__(
+        self, ticket: Ticket, loop: asyncio.AbstractEventLoop, deadline: float | None, limit: float | None
+    ) -> None:
+        self.ticket = ticket
+        self.loop = loop
+        self.deadline = deadline
+        self.limit = limit
+        self.served = False
+
+
+def _hand_over(ticket: Ticket, entry: Entry[T]) -> bool:
+    future = ticket.owner
+    assert isinstance(future, asyncio.Future)
+    if future.done():  # cancelled in this tick; its owner has not run yet to say so
+        return False
+    future.set_result(entry)
+    return True
+
+
+def _fail(ticket: Ticket, error: BaseException) -> bool:
+    future = ticket.owner
+    assert isinstance(future, asyncio.Future)
+    if future.done():
+        return False
+    future.set_exception(error)
+    return True
+
+
+def _warmed(warming: Warming, error: BaseException | None) -> None:
+    assert isinstance(warming.owner, Prewarming)
+    warming.owner.finish(error)
+
+
+def _expire(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
+
+
+def _ring(reference: weakref.ref[Shell[T]], when: float) -> None:
+    pool = reference()
+    if pool is not None:
+        pool._come_due(when)  # noqa: SLF001 - the timer is the pool's own
