@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fleetsim.profile import Profile, ProfileError
     from fleetsim.records import ConnectionRecord, RequestRecord, WebSocketRecord
     from fleetsim.server import FakeVLLMServer, FleetEndpoint, ServerState
+    from fleetsim.shards.fleet import ShardedFleet
+    from fleetsim.shards.ledger import ShardedSnapshot
+    from fleetsim.shards.sharded_rule import RuleAccount
     from fleetsim.wire.endings import Ending, ending_names, parse_ending
 
 __all__ = [
@@ -59,9 +62,12 @@ __all__ = [
     "Reply",
     "RequestRecord",
     "Rule",
+    "RuleAccount",
     "RuleError",
     "Script",
     "ServerState",
+    "ShardedFleet",
+    "ShardedSnapshot",
     "StuckRequestError",
     "Unary",
     "WebSocket",
@@ -99,6 +105,9 @@ _HOMES = {
     "fleetsim.profile": ("Profile", "ProfileError"),
     "fleetsim.records": ("ConnectionRecord", "RequestRecord", "WebSocketRecord"),
     "fleetsim.server": ("FakeVLLMServer", "FleetEndpoint", "ServerState"),
+    "fleetsim.shards.fleet": ("ShardedFleet",),
+    "fleetsim.shards.ledger": ("ShardedSnapshot",),
+    "fleetsim.shards.sharded_rule": ("RuleAccount",),
     "fleetsim.wire.endings": ("Ending", "ending_names", "parse_ending"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -37,7 +37,7 @@ from fleetsim.fleet_options import (
 )
 from fleetsim.hold import Hold
 from fleetsim.ledger import Ledger
-from fleetsim.open_files import raise_open_files
+from fleetsim.open_files import check_open_files, raise_open_files
 from fleetsim.profile import Profile
 from fleetsim.server import FakeVLLMServer, FleetEndpoint, as_reached
 from fleetsim.testing.assertions import Assertions
@@ -276,6 +276,7 @@ class Fleet(Assertions):
         entered before. Cancelling it leaves no server listening either."""
         self._enter_once()
         self._book.bind(asyncio.get_running_loop())
+        check_open_files(len(self))
         raise_open_files(len(self))
         try:
             for server in self:

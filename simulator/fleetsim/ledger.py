@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
@@ -25,7 +25,7 @@ from fleetsim.book import Book, Tally
 from fleetsim.errors import LedgerTimeoutError
 from fleetsim.records import ConnectionRecord, RequestRecord, WebSocketRecord
 
-__all__ = ["Figures", "Ledger", "LedgerSnapshot"]
+__all__ = ["Figures", "Ledger", "LedgerSnapshot", "check_figures", "has_come_to"]
 
 _GAUGES = frozenset({"open_now", "in_flight", "websockets_open"})
 
@@ -195,7 +195,7 @@ class Ledger:
         wanted and the present figures after `timeout` seconds (None: never), TypeError for a figure there is not.
         Cancelling it changes nothing. Any number may wait at once, in any loop.
         """
-        wanted = _checked(figures)
+        wanted = check_figures(figures, _NAMES)
         loop = self._book.loop
         if self._holds(wanted):
             return
@@ -209,7 +209,7 @@ class Ledger:
 
         Raises what `wait_for` raises, and RuntimeError where it would block the fleet's own loop for ever.
         """
-        wanted = _checked(figures)
+        wanted = check_figures(figures, _NAMES)
         if self._holds(wanted):
             return
         loop = self._book.loop
@@ -219,9 +219,19 @@ class Ledger:
             raise RuntimeError("wait_for_sync would block the fleet's own loop: use `await ledger.wait_for(...)`")
         asyncio.run_coroutine_threadsafe(self._wait(wanted, timeout), loop).result()
 
+    async def changed(self, since: Mapping[str, int]) -> dict[str, int]:
+        """Return the figures that `since` names, as soon as one of them is no longer what it is there.
+
+        Cancelling it changes nothing. Any number may wait at once, in the fleet's loop.
+        """
+        reached = asyncio.get_running_loop().create_future()
+        with self._watching(lambda: self._present(since) != since, reached):
+            await reached
+        return self._present(since)
+
     async def _wait(self, wanted: Mapping[str, int], timeout: float | None) -> None:
         reached = asyncio.get_running_loop().create_future()
-        with self._watching(wanted, reached):
+        with self._watching(lambda: self._holds(wanted), reached):
             try:
                 async with asyncio.timeout(timeout):
                     await reached
@@ -229,9 +239,9 @@ class Ledger:
                 raise LedgerTimeoutError(timeout or 0.0, wanted, self._present(wanted)) from None
 
     @contextmanager
-    def _watching(self, wanted: Mapping[str, int], reached: asyncio.Future[None]) -> Iterator[None]:
+    def _watching(self, come_true: Callable[[], bool], reached: asyncio.Future[None]) -> Iterator[None]:
         def look() -> None:
-            if not reached.done() and self._holds(wanted):
+            if not reached.done() and come_true():
                 reached.set_result(None)
 
         self._tally.watchers.append(look)
@@ -242,7 +252,7 @@ class Ledger:
             self._tally.watchers.remove(look)
 
     def _holds(self, wanted: Mapping[str, int]) -> bool:
-        return all(_reached(name, value, wanted[name]) for name, value in self._present(wanted).items())
+        return has_come_to(self._present(wanted), wanted)
 
     def _present(self, wanted: Mapping[str, int]) -> dict[str, int]:
         with self._book.lock:
@@ -253,18 +263,20 @@ class Ledger:
         return dict(sorted((self._tally.ended_connections + still_open).items()))
 
 
-def _reached(name: str, value: int, wanted: int) -> bool:
-    return value == wanted if name in _GAUGES else value >= wanted
+def has_come_to(present: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
+    """Whether the `present` figures are what is wanted: gauges equal, all others at least as high."""
+    return all(present[name] == value if name in _GAUGES else present[name] >= value for name, value in wanted.items())
 
 
-def _checked(figures: Figures) -> dict[str, int]:
+def check_figures(figures: Mapping[str, object], names: Sequence[str]) -> dict[str, int]:
+    """Return `figures` as they are to be waited for. Raises TypeError for one that is not of `names`, or no count."""
     wanted: dict[str, int] = {}
     for name, value in figures.items():
-        if name not in _NAMES:
-            raise TypeError(f"the ledger has no figure {name!r}; it has {', '.join(_NAMES)}")
+        if name not in names:
+            raise TypeError(f"the ledger has no figure {name!r}; it has {', '.join(names)}")
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise TypeError(f"{name} must be a whole number of at least 0, got {value!r}")
         wanted[name] = value
     if not wanted:
-        raise TypeError(f"wait_for needs at least one figure of {', '.join(_NAMES)}")
+        raise TypeError(f"wait_for needs at least one figure of {', '.join(names)}")
     return wanted

@@ -9,7 +9,7 @@ import click
 
 from fleetsim.profile import Profile, ProfileError
 
-__all__ = ["Jitter", "Setting", "whole_number"]
+__all__ = ["Jitter", "Processes", "Setting", "whole_number"]
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -54,6 +54,21 @@ class Jitter(ParamType):
         except ProfileError as error:
             self.fail(str(error).removeprefix("jitter: "), param, ctx)
         return settings
+
+
+class Processes(ParamType):
+    """How many processes a fleet is spread over, and whether one that is killed is started anew: `2`, `2:restart`."""
+
+    name = "N[:restart]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, bool]:
+        """Return the number and whether to restart."""
+        if isinstance(value, tuple):
+            return value
+        number, colon, restart = value.partition(":")
+        if not (number.isascii() and number.isdigit() and int(number)) or (colon and restart != "restart"):
+            self.fail(f"expected a whole number of at least 1, such as 2, or 2:restart, got {value!r}", param, ctx)
+        return int(number), bool(colon)
 
 
 def whole_number(text: str) -> int | str:

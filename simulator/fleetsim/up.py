@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -18,8 +18,13 @@ from rich.console import Console
 from fleetsim.control.running import announced
 from fleetsim.fleet import Fleet
 from fleetsim.profile import Profile
-from fleetsim.settings import Jitter, Setting, whole_number
+from fleetsim.settings import Jitter, Processes, Setting, whole_number
 from fleetsim.units import format_duration
+
+if TYPE_CHECKING:
+    from fleetsim.shards.fleet import ShardedFleet
+
+    AnyFleet = Fleet | ShardedFleet
 
 __all__ = ["up"]
 
@@ -52,6 +57,7 @@ def _never(text: str) -> str | None:
     metavar="FILE",
     help="Write that CA's certificate here.",
 )
+@click.option("--processes", type=Processes(), help="Spread over N; 2:restart renews a killed one.")
 @click.option("--control", type=int, metavar="PORT", help="Where `fleetsim fault` drives it; 0: free port.")
 @click.option("--control-token", envvar="FLEETSIM_CONTROL_TOKEN", metavar="TEXT", help="Needed to drive it, on --host.")
 def up(
@@ -64,12 +70,10 @@ def up(
     ca_file: Path | None,
     control: int | None,
     control_token: str | None,
+    processes: tuple[int, bool] | None,
     **settings: Any,
-) -> None:
-    """\b
-    Run SIZE fake vLLM servers until Ctrl-C.
-    Example: fleetsim up 8 --ttft 80ms --itl 10ms --jitter normal:20%
-    """
+) -> int:
+    """Run SIZE fake vLLM servers until Ctrl-C. Example: fleetsim up 8 --ttft 80ms"""
     ctx = click.get_current_context()
     given = {key: value for key, value in settings.items() if _is_given(ctx, key)} | (jitter or {})
     base = Profile() if profile is None else Profile.load(profile)
@@ -77,20 +81,37 @@ def up(
     if ca_file is not None and not described.tls:
         raise click.UsageError("--ca-file: expected --tls with it", ctx)
     token = None if control is None else control_token
+    options: dict[str, Any] = {
+        "profile": described,
+        "host": host,
+        "base_port": base_port,
+        "control_port": control,
+        "control_token": token,
+    }
     try:
-        fleet = Fleet(
-            size, profile=described, host=host, base_port=base_port, control_port=control, control_token=token
-        )
+        fleet = Fleet(size, **options) if processes is None else _sharded(size, *processes, options)
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from error
-    asyncio.run(_serve(fleet, hostfile, ca_file, driven=control is not None, token=token))
+    return asyncio.run(_serve(fleet, hostfile, ca_file, driven=control is not None, token=token))
+
+
+def _sharded(size: int, processes: int, restart: bool, options: dict[str, Any]) -> ShardedFleet:
+    from fleetsim.shards.fleet import ShardedFleet  # noqa: PLC0415 (a fleet in this process starts without it)
+
+    def report(line: str) -> None:
+        click.echo(f"fleetsim up: {line}", err=True)
+
+    return ShardedFleet(size, processes=processes, restart_shards=restart, report=report, **options)
 
 
 def _is_given(ctx: click.Context, key: str) -> bool:
     return ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT
 
 
-async def _serve(fleet: Fleet, hostfile: Path | None, ca_file: Path | None, *, driven: bool, token: str | None) -> None:
+async def _serve(
+    fleet: AnyFleet, hostfile: Path | None, ca_file: Path | None, *, driven: bool, token: str | None
+) -> int:
+    """Serve until told to stop. Returns the exit code: 1 when some servers have been lost for good."""
     async with _told_to_stop() as stop:
         started = time.perf_counter()
         async with fleet:
@@ -98,9 +119,10 @@ async def _serve(fleet: Fleet, hostfile: Path | None, ca_file: Path | None, *, d
             with _written(fleet, hostfile, ca_file) as (path, ca), _findable(fleet, driven, token) as control:
                 _announce(fleet, path, ca, took, control)
                 await stop.wait()
-    _print(
-        f"stopped after {_counted(fleet.ledger.requests, 'request')} on {_counted(fleet.ledger.opened, 'connection')}"
-    )
+                whole = isinstance(fleet, Fleet) or fleet.is_whole
+    figures = fleet.ledger.snapshot() if isinstance(fleet, Fleet) else await fleet.ledger.snapshot()
+    _print(f"stopped after {_counted(figures.requests, 'request')} on {_counted(figures.opened, 'connection')}")
+    return 0 if whole else 1
 
 
 @contextlib.asynccontextmanager
@@ -118,12 +140,14 @@ async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
 
 
 @contextlib.contextmanager
-def _written(fleet: Fleet, hostfile: Path | None, ca_file: Path | None) -> Iterator[tuple[Path, Path | None]]:
+def _written(fleet: AnyFleet, hostfile: Path | None, ca_file: Path | None) -> Iterator[tuple[Path, Path | None]]:
     """Write the hostfile, and with TLS the CA, where they were asked for, to stay, or else where they go with the
     fleet."""
     with tempfile.TemporaryDirectory(prefix="fleetsim-") as folder:
         hosts = _write("--hostfile", fleet.hostfile, hostfile or Path(folder, "hosts.tsv"))
-        ca = _write("--ca-file", fleet.ca_file, ca_file or Path(folder, "ca.pem")) if fleet.profile.tls else None
+        ca = None
+        if isinstance(fleet, Fleet) and fleet.profile.tls:
+            ca = _write("--ca-file", fleet.ca_file, ca_file or Path(folder, "ca.pem"))
         yield hosts, ca
 
 
@@ -135,7 +159,7 @@ def _write(option: str, write: Callable[[Path], Path], path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _findable(fleet: Fleet, driven: bool, token: str | None) -> Iterator[list[str]]:
+def _findable(fleet: AnyFleet, driven: bool, token: str | None) -> Iterator[list[str]]:
     """Let `fleetsim fault` find the fleet while it runs, if it is driven; the lines to print are yielded."""
     if not driven:
         yield []
@@ -144,7 +168,7 @@ def _findable(fleet: Fleet, driven: bool, token: str | None) -> Iterator[list[st
         yield [f"control   {fleet.control_url}   try  fleetsim fault reset --server 0 --for 10s"]
 
 
-def _announce(fleet: Fleet, hostfile: Path, ca: Path | None, took: float, control: list[str]) -> None:
+def _announce(fleet: AnyFleet, hostfile: Path, ca: Path | None, took: float, control: list[str]) -> None:
     key = "sim" if fleet.profile.api_key is None else "(the profile's api_key)"
     trust = "" if ca is None else f"--cacert {shlex.quote(str(ca))} "
     body = '{"stream": true, "messages": [{"role": "user", "content": "hi"}]}'
@@ -156,9 +180,16 @@ def _announce(fleet: Fleet, hostfile: Path, ca: Path | None, took: float, contro
         *([] if ca is None else [f"export SSL_CERT_FILE={shlex.quote(str(ca))}"]),
         f"try  curl -N {trust}{fleet.base_urls[0]}/chat/completions {_headers(fleet.profile)}-d '{body}'",
         *control,
+        *_shards(fleet),
         "Ctrl-C stops them.",
     ]
     _print("\n".join(lines))
+
+
+def _shards(fleet: AnyFleet) -> list[str]:
+    if isinstance(fleet, Fleet):
+        return []
+    return [f"process   {shard.pid}   {shard.span}" for shard in fleet.shards]
 
 
 def _described(profile: Profile) -> str:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import json
 import socket
 import urllib.request
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from answers import Witness, hello
 from raw_http import Peer, get, post
+from words import words_of
 
 from fleetsim import Answer, ApiRequest, BindError, Fleet, FleetError, Profile, Reply, ServerState, Unary
 from fleetsim.errors import RuleError
@@ -38,14 +38,6 @@ async def test_an_answer_is_made_for_each_server() -> None:
             async with Peer(server.port) as peer:
                 await peer.send(get("/"))
                 assert (await peer.response()).endswith(b"\r\n\r\n%d" % index)
-
-
-async def words_of(port: int) -> str:
-    """What the server on `port` says to a prompt that is always the same, and what it calls the answer."""
-    async with Peer(port) as peer:
-        await peer.send(post("/v1/completions", "content-type: application/json", body=b'{"prompt": "hi"}'))
-        answer = json.loads((await peer.response()).partition(b"\r\n\r\n")[2])
-        return f"{answer['id']}: {answer['choices'][0]['text']}"
 
 
 async def test_part_of_a_fleet_says_the_words_of_the_whole() -> None:

@@ -186,3 +186,16 @@ async def test_the_synchronous_wait_refuses_to_block_the_fleets_own_loop() -> No
     async with Fleet(1, answer=lambda index: hello) as fleet:
         with pytest.raises(RuntimeError, match="use `await ledger"):
             fleet.ledger.wait_for_sync(opened=1)
+
+
+async def test_a_change_is_told_once_it_has_happened() -> None:
+    book = Book()
+    ledger = Ledger(book, book.total, None)
+    book.add_part()
+    assert await ledger.changed({"opened": 1, "open_now": 0}) == {"opened": 0, "open_now": 0}
+    waiting = asyncio.create_task(ledger.changed({"opened": 0}))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    book.opened(0, "peer", 0.0)
+    assert await waiting == {"opened": 1}
+    assert book.total.watchers == []

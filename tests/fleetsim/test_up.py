@@ -9,33 +9,14 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from processes import is_running, running, until_gone
 
 from fleetsim.cli import run
-
-
-@asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
-    """A fleet in a process of its own, with the lines it printed until it was ready."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "fleetsim", "up", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    try:
-        while not lines or "Ctrl-C" not in lines[-1]:
-            line = await process.stdout.readline()
-            assert line, (lines, await process.communicate())
-            lines.append(line.decode().rstrip())
-        yield process, lines
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -146,6 +127,9 @@ def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> st
         ("1 --model ''", "'--model': expected a name, got "),
         ("2 --base-port 65535", "base_port: expected None or 1 to 65534 for 2 servers, got 65535"),
         ("1 --profile /none.yaml", "/none.yaml: cannot be read: No such file or directory"),
+        ("2 --processes 3", "processes: expected 1 to 2 for 2 servers, got 3"),
+        ("2 --processes 2:again", "'--processes': expected a whole number of at least 1, such as 2, or 2:restart, got"),
+        ("2 --processes 0", "'--processes': expected a whole number of at least 1, such as 2, or 2:restart, got '0'"),
         ("1 --control 70000", "control_port: expected None or 0 to 65535, got 70000"),
         ("1 --ca-file ca.pem", "--ca-file: expected --tls with it"),
         ("1 --tls --ca-file /none/ca.pem", "--ca-file: /none/ca.pem cannot be written: No such file or directory"),
@@ -188,3 +172,58 @@ def test_the_process_is_left_as_it_was(capsys: pytest.CaptureFixture[str]) -> No
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.listdir("/proc/self/fd")
     complaint_of(["1", "--hostfile", "/none/hosts.tsv"], capsys)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.listdir("/proc/self/fd")) == before
+
+
+def pids_in(lines: list[str]) -> list[int]:
+    return [int(line.split()[1]) for line in lines if line.startswith("process ")]
+
+
+async def test_a_signal_ends_all_processes_of_a_fleet() -> None:
+    async with running("5", "--processes", "2") as (process, lines):
+        shards = pids_in(lines)
+        assert len(shards) == 2
+        assert lines[-2].endswith("   servers 2 to 4")
+        urls = [line.strip() for line in lines if line.startswith("  http")]
+        body = await asyncio.to_thread(lambda: urllib.request.urlopen(f"{urls[4]}/models", timeout=60).read())
+        assert json.loads(body)["data"][0]["id"] == "sim"
+        process.terminate()
+        out, complaints = await process.communicate()
+        assert (process.returncode, complaints) == (0, b"")
+        assert out == b"stopped after 1 request on 1 connection\n"
+        assert not any(map(is_running, shards))
+
+
+async def test_processes_whose_fleet_is_killed_end_by_themselves() -> None:
+    async with running("4", "--processes", "2") as (process, lines):
+        process.kill()
+        await until_gone(pids_in(lines))
+
+
+async def test_a_process_that_is_killed_is_reported_in_a_line_and_by_the_exit_code() -> None:
+    async with running("4", "--processes", "2") as (process, lines):
+        assert process.stderr is not None
+        first, second = pids_in(lines)
+        os.kill(first, signal.SIGKILL)
+        said = (await process.stderr.readline()).decode()
+        assert said == (
+            f"fleetsim up: shard 0 (servers 0 to 1, process {first}) was killed by SIGKILL; "
+            "its connections and counts are gone\n"
+        )
+        process.terminate()
+        _, complaints = await process.communicate()
+        assert (process.returncode, complaints) == (1, b"")
+        assert not is_running(second)
+
+
+async def test_a_process_that_is_killed_is_started_again_if_that_was_asked_for(tmp_path: Path) -> None:
+    hostfile = tmp_path / "hosts.tsv"
+    async with running("2", "--processes", "2:restart", "--hostfile", str(hostfile)) as (process, lines):
+        assert process.stderr is not None
+        os.kill(pids_in(lines)[1], signal.SIGKILL)
+        await process.stderr.readline()
+        assert b"serves again, on the same ports" in await process.stderr.readline()
+        port = hostfile.read_text().splitlines()[1].split("\t")[1]
+        await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60).close())
+        process.terminate()
+        await process.communicate()
+        assert process.returncode == 0
