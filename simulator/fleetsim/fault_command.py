@@ -12,11 +12,13 @@ from fleetsim.control.caller import Caller
 from fleetsim.control.running import the_running_fleet
 from fleetsim.errors import RuleError
 from fleetsim.faults.rules import Rule, as_fault
+from fleetsim.faults.scripts import ScriptRule
 from fleetsim.units import format_duration
 
 __all__ = ["fault"]
 
-_COUNTS = ("number", "fault", "armed", "fired", "over")
+WHERE = ("server", "tag", "route", "header", "request", "connection")
+_COUNTS = ("number", "fault", "script", "armed", "fired", "over", "left")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -32,12 +34,14 @@ _COUNTS = ("number", "fault", "armed", "fired", "over")
 @click.option("--after", type=int, metavar="N", help="Let so many pass before. [0]")
 @click.option("--for", "for_", metavar="TIME", help="Heal after this time, such as 10s. [never]")
 @click.option("--seed", type=int, metavar="N", help="Chooses what a rate strikes. [the fleet's]")
+@click.option("--script", metavar="STEPS", help="Instead of NAME, such as '3x unavailable, ok'.")
 @click.option("--list", "listing", is_flag=True, help="List the faults at work, and stop.")
 @click.option("--remove", metavar="NUMBER|all", help="Remove it, or all, and stop.")
 @click.option("--control", metavar="URL", help="The fleet's control port. [the one fleet that runs]")
 @click.option("--token", envvar="FLEETSIM_CONTROL_TOKEN", metavar="TEXT", help="Or in $FLEETSIM_CONTROL_TOKEN.")
 def fault(
     rest: tuple[str, ...],
+    script: str | None,
     listing: bool,
     remove: str | None,
     control: str | None,
@@ -55,7 +59,7 @@ def fault(
         listed = _caller(control, token).faults()
         _print("\n".join(_line(each) for each in listed) or "no faults at work")
         return
-    rule = read_rule(rest, words)
+    rule = read_rule(rest, words) if script is None else read_script(script, rest, words)
     _print(f"armed {_line(_caller(control, token).arm(rule.written()))}")
 
 
@@ -80,10 +84,22 @@ def read_rule(rest: Sequence[str], words: dict[str, Any]) -> Rule:
     name = rest[0] if rest else ""
     if not name or name.startswith("-"):
         raise click.UsageError("expected the name of a fault, such as reset", click.get_current_context(silent=True))
-    where = {key: words.pop(key) for key in ("server", "tag", "route", "header", "request", "connection")}
-    given: dict[str, Any] = {key.rstrip("_"): value for key, value in words.items() if value is not None}
-    given["where"] = {key: value for key, value in where.items() if value not in (None, ())}
-    return Rule.parse({"fault": as_fault(name, read_parameters(rest[1:])), **given})
+    return Rule.parse({"fault": as_fault(name, read_parameters(rest[1:])), **_given(words)})
+
+
+def read_script(steps: str, rest: Sequence[str], words: dict[str, Any]) -> ScriptRule:
+    """Return the script that a command line says. Raises FaultError and RuleError."""
+    if rest:
+        raise RuleError(f"{rest[0]}: expected no fault beside --script, whose steps they are")
+    return ScriptRule.parse({"script": steps, **_given(words)})
+
+
+def _given(words: dict[str, Any]) -> dict[str, Any]:
+    given = {key.rstrip("_"): value for key, value in words.items() if value not in (None, ())}
+    return {
+        **{key: value for key, value in given.items() if key not in WHERE},
+        "where": {key: value for key, value in given.items() if key in WHERE},
+    }
 
 
 def read_parameters(rest: Sequence[str]) -> dict[str, str]:
@@ -103,11 +119,13 @@ def read_parameters(rest: Sequence[str]) -> dict[str, str]:
 
 
 def _line(described: dict[str, Any]) -> str:
-    parts = [f"{described['number']}: {described['fault']}"]
+    what = f"script {', '.join(described['script'])}" if "script" in described else described["fault"]
+    parts = [f"{described['number']}: {what}"]
     words = {key: value for key, value in described.items() if key not in _COUNTS}
     words |= words.pop("where", {})
     parts += [f"{key}={format_duration(value) if key == 'for' else value}" for key, value in words.items()]
     parts += [f"armed={described['armed']}", f"fired={described['fired']}"]
+    parts += [f"left to {server}: {', '.join(steps)}" for server, steps in described.get("left", {}).items() if steps]
     return "  ".join([*parts, "over"] if described["over"] else parts)
 
 

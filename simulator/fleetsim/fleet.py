@@ -335,7 +335,7 @@ class Fleet(Assertions):
 
     def _arm_profile(self) -> None:
         for rule in self.profile.faults:
-            self._armoury.arm(rule)
+            self._armoury.arm_any(rule)
 
     def _enter_once(self) -> None:
         if self._entered:

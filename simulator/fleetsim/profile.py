@@ -22,6 +22,7 @@ from fleetsim.wire.websocket_settings import WEBSOCKET_CHECKS, WebSocketSettings
 
 if TYPE_CHECKING:
     from fleetsim.faults.rules import Rule
+    from fleetsim.faults.scripts import ScriptRule
 
 __all__ = ["Profile", "ProfileError"]
 
@@ -124,8 +125,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     - `keepalive_timeout`: idle time after which the server closes a connection; None never does.
     - `backlog`: connections the kernel queues before they are accepted.
     - `ending`: name of the way every response ends; None ends as vLLM does.
-    - `faults`: the rules that choose faults, each the text of a fault or a mapping with `fault` and the words of
-      `fleetsim.faults.rules.Rule`.
+    - `faults`: the rules that choose faults, each the text of a fault, a mapping with `fault` and the words of
+      `fleetsim.faults.rules.Rule`, or a mapping with `script`, as in `fleetsim.faults.scripts.ScriptRule`.
     - `api_key`: required as a bearer token on `/v1...`; never shown in the repr.
     - `server_load_tracking`: whether `/load` counts, as vLLM's `--enable-server-load-tracking`.
     - `tls`: whether the servers speak TLS, with a certificate made for the fleet.
@@ -147,7 +148,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keepalive_timeout: float | None = 5.0
     backlog: int = 2_048
     ending: str | None = None
-    faults: tuple[Rule, ...] = ()
+    faults: tuple[Rule | ScriptRule, ...] = ()
     api_key: str | None = None
     server_load_tracking: bool = False
     tls: bool = False
@@ -229,13 +230,13 @@ class _FaultsError(ProfileError):
         super().__init__(f"{key}: {reason}")
 
 
-def _rules(written: Sequence[object]) -> tuple[Rule, ...]:
-    from fleetsim.faults.rules import Rule  # noqa: PLC0415 (a server without faults can be described without the wire)
+def _rules(written: Sequence[object]) -> tuple[Rule | ScriptRule, ...]:
+    from fleetsim.faults.scripts import parse_rule  # noqa: PLC0415 (a server without faults can be described without the wire)
 
-    rules = []
+    rules: list[Rule | ScriptRule] = []
     for index, each in enumerate(written):
         try:
-            rules.append(Rule.parse(each))
+            rules.append(parse_rule(each))
         except FaultError as error:
             raise _FaultsError(f"faults[{index}]", str(error)) from error
     return tuple(rules)

@@ -66,6 +66,32 @@ async def test_a_fault_is_armed_listed_and_removed() -> None:
         assert await call(fleet, "GET", "/-/faults") == (200, [])
 
 
+async def test_a_script_is_armed_listed_with_what_is_left_and_removed() -> None:
+    async with Fleet(3, answer=lambda index: hello) as fleet:
+        fleet[0].fault("eager")
+        script = {"script": ["2x before_head", "ok"], "where": {"server": 2}}
+        status, armed = await call(fleet, "POST", "/-/faults", script)
+        expected = {
+            "number": 2,
+            **script,
+            "armed": 0,
+            "fired": 0,
+            "over": False,
+            "left": {"2": ["2x before_head", "ok"]},
+        }
+        assert (status, armed) == (201, expected)
+        async with Peer(fleet[2].port) as peer:
+            await peer.send(post("/"))
+            assert await peer.to_the_end() == b""
+        taken = expected | {"armed": 1, "fired": 1, "left": {"2": ["before_head", "ok"]}}
+        _, listed = await call(fleet, "GET", "/-/faults")
+        assert (listed[0]["fault"], listed[1]) == ("eager", taken)
+        assert await call(fleet, "DELETE", "/-/faults/2") == (200, taken)
+        async with Peer(fleet[2].port) as peer:
+            await peer.send(post("/"))
+            assert (await peer.response()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_all_faults_are_removed_at_once_and_one_that_is_over_says_so() -> None:
     async with Fleet(1, answer=lambda index: hello) as fleet, Peer(fleet[0].port) as peer:
         fleet.fault("eager", times=1)
@@ -93,6 +119,7 @@ async def test_all_faults_are_removed_at_once_and_one_that_is_over_says_so() -> 
         ("POST", "/-/faults", {"fault": "sulk"}, 400, "unknown fault 'sulk'"),
         ("POST", "/-/faults", {"fault": "reset", "rate": 2}, 400, "rate: expected a number from 0 to 1, got 2"),
         ("POST", "/-/faults", {"fault": "reset", "where": {"server": 2}}, 400, "where: expected one of servers 0 to 1"),
+        ("POST", "/-/faults", {"script": []}, 400, "script: expected at least one step"),
         ("GET", "/-/ledger?server=2", None, 400, "server: expected 0 to 1, got '2'"),
         ("GET", "/-/ledger?server=", None, 400, "server: expected 0 to 1, got ''"),
     ],

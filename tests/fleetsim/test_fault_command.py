@@ -74,6 +74,32 @@ def test_what_is_said_on_the_command_line_is_the_rule(
     assert [armed.rule.written() for armed in fleet.faults.rules()] == [rule]
 
 
+def test_a_script_is_played_and_what_is_left_of_it_is_listed(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    script = "--script '2x before_head, truncated;after=5, ok' --server 3 --route '/v1/*'"
+    steps = "2x before_head, truncated;after=5, ok"
+    said_of_it = f"1: script {steps}  server=3  route=/v1/*  "
+    assert said(script, capsys) == f"armed {said_of_it}armed=0  fired=0  left to 3: {steps}"
+    with urllib.request.urlopen(fleet[3].url, timeout=10) as not_meant:
+        assert not_meant.status == 200
+    for _ in range(2):
+        with pytest.raises(http.client.RemoteDisconnected):
+            urllib.request.urlopen(f"{fleet[3].url}/v1/models", timeout=10)
+    assert said("--list", capsys) == f"{said_of_it}armed=2  fired=2  left to 3: truncated;after=5, ok"
+    with pytest.raises(http.client.IncompleteRead):
+        urllib.request.urlopen(f"{fleet[3].url}/v1/models", timeout=10).read()
+    with urllib.request.urlopen(f"{fleet[3].url}/v1/models", timeout=10) as well:
+        assert well.status == 200
+    assert said("--list", capsys) == f"{said_of_it}armed=4  fired=3  over"
+    assert said("--remove 1", capsys) == f"removed {said_of_it}armed=4  fired=3  over"
+
+
+def test_without_a_server_each_plays_the_script(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    said("--script reset", capsys)
+    (script,) = fleet.faults.scripts()
+    assert script.left == {index: ["reset"] for index in range(4)}
+    assert said("--remove all", capsys) == "removed 1"
+
+
 def test_one_fault_is_removed_or_all(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     assert said("--list", capsys) == "no faults at work"
     for _ in range(3):
@@ -115,6 +141,12 @@ def test_the_token_of_the_fleet_that_runs_is_found_with_it(capsys: pytest.Captur
         ("reset --for 10", "fleetsim: for: expected a duration such as 80ms"),
         ("reset --times many", "fleetsim fault: Invalid value for '--times'"),
         ("reset --server 4", "fleetsim: where: expected one of servers 0 to 3, got server=4"),
+        ("reset --script ok", "fleetsim: reset: expected no fault beside --script, whose steps they are"),
+        ("--script sulk", "fleetsim: unknown fault 'sulk'"),
+        ("--script ,", "fleetsim: script: expected at least one step"),
+        ("--script reset --rate 0.5", "fleetsim: rate: expected none beside script, got 0.5"),
+        ("--script reset --request 2", "fleetsim: where: request: expected none for a script"),
+        ("--script reset --server 4", "fleetsim: where: expected one of servers 0 to 3, got server=4"),
         ("--remove some", "fleetsim: --remove: expected the number of a fault, or all, got 'some'"),
         ("--remove 9", "fleetsim: faults: expected the number of a rule at work, got '9'"),
         ("reset --control localhost", "fleetsim: control: expected http://HOST:PORT, got 'localhost'"),
@@ -128,7 +160,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert told.out == ""
     assert told.err.startswith(complaint)
     assert len(told.err.splitlines()) == 1
-    assert fleet.faults.rules() == ()
+    assert (fleet.faults.rules(), fleet.faults.scripts()) == ((), ())
 
 
 def test_without_a_fleet_it_is_said_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from fleetsim.errors import RuleError
 from fleetsim.faults.armoury import Armoury, ServerRules
 from fleetsim.faults.catalogue import Rules, parse_fault
 from fleetsim.faults.rules import ArmedRule, Rule
+from fleetsim.faults.scripts import ScriptRule
 from fleetsim.faults.where import Where
 
 RESET, GONE, LATE = parse_fault("reset"), parse_fault("before_head"), parse_fault("delayed")
@@ -155,11 +156,52 @@ def test_rules_are_found_by_number_and_cleared_together() -> None:
     fleet = Fleet()
     first, second = fleet.armoury.arm(Rule(RESET)), fleet.armoury.arm(Rule(LATE))
     script = fleet.armoury.arm_script([GONE], Where(), fleet.servers[0])
-    assert (fleet.armoury.find(1), fleet.armoury.find(2), fleet.armoury.find(3)) == (first, second, None)
-    assert fleet.armoury.clear() == 2
-    assert fleet.armoury.find(1) is None
-    assert fleet.struck() == ["before_head"]
-    script.assert_consumed()
+    (third,) = fleet.armoury.scripts()
+    assert [fleet.armoury.find(number) for number in (1, 2, 3, 4)] == [first, second, third, None]
+    assert fleet.armoury.clear() == 3
+    assert [fleet.armoury.find(number) for number in (1, 2, 3)] == [None] * 3
+    assert fleet.struck() == []
+    assert script.remaining == (GONE,)
+
+
+def test_each_server_plays_a_script_for_itself_and_one_account_tells_of_all() -> None:
+    fleet = Fleet()
+    script = fleet.armoury.arm_scripts(ScriptRule((GONE, None, RESET), Where(server=(0, 2))))
+    assert [fleet.struck(0) for _ in range(2)] == [["before_head"], []]
+    assert fleet.struck(1) == []
+    assert fleet.struck(2) == ["before_head"]
+    assert (script.number, script.armed, script.fired) == (1, 3, 2)
+    assert script.left == {0: ["reset"], 2: ["ok", "reset"]}
+    assert not fleet.armoury.is_over(script)
+    assert [fleet.struck(index) for index in (0, 0, 2, 2, 2)] == [["reset"], [], [], ["reset"], []]
+    assert fleet.armoury.is_over(script)
+    assert fleet.armoury.scripts() == (script,)
+    assert fleet.asked == [None] * 3
+
+
+def test_a_script_that_is_removed_is_left_as_it_stands() -> None:
+    fleet = Fleet()
+    script = fleet.armoury.arm_any(ScriptRule((GONE, GONE)))
+    fleet.struck(0)
+    script.remove()
+    script.remove()
+    assert fleet.asked == [None] * 3
+    assert fleet.armoury.scripts() == ()
+    assert (script.armed, script.fired) == (1, 1)
+
+
+def test_a_script_for_no_server_is_refused() -> None:
+    fleet = Fleet()
+    with pytest.raises(RuleError, match="where: expected one of servers 0 to 2, got server=3"):
+        fleet.armoury.arm_any(ScriptRule((GONE,), Where(server=3)))
+    assert fleet.armoury.scripts() == ()
+
+
+def test_a_script_of_one_server_is_listed_until_it_is_left() -> None:
+    fleet = Fleet()
+    with fleet.armoury.arm_script([GONE], Where(), fleet.servers[1]):
+        assert [script.left for script in fleet.armoury.scripts()] == [{1: ["before_head"]}]
+    assert fleet.armoury.scripts() == ()
 
 
 def test_anew_there_is_no_rule_and_no_script_and_numbers_begin_at_one() -> None:

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from fleetsim.errors import FaultError, RuleError
 from fleetsim.faults.catalogue import Fault, parse_fault
-from fleetsim.faults.scripts import Script, Step, read_steps
+from fleetsim.faults.rules import Rule
+from fleetsim.faults.scripts import Script, ScriptRule, Step, parse_rule, read_steps, written_steps
 from fleetsim.faults.where import Where
 
 RESET, GONE = parse_fault("reset"), parse_fault("before_head")
+RESET_200 = parse_fault("reset;after=200")
 
 
 def script(*steps: Step, where: Where | None = None) -> Script:
@@ -77,3 +79,70 @@ def test_a_script_without_steps_is_refused(steps: list[Step]) -> None:
 def test_a_step_that_is_none_is_refused(step: Step) -> None:
     with pytest.raises(FaultError, match="fault"):
         script(step)
+
+
+def test_a_script_counts_what_it_was_taken_for() -> None:
+    counted = script("ok", "2x reset")
+    taken(counted, 2)
+    assert (counted.armed, counted.fired) == (2, 1)
+
+
+@given(st.lists(st.sampled_from([None, RESET, GONE, parse_fault("reset;after=5")]), min_size=1))
+def test_steps_are_read_back_as_they_are_written(steps: list[Fault | None]) -> None:
+    assert read_steps(written_steps(steps)) == tuple(steps)
+
+
+def test_equal_steps_in_a_row_are_written_once() -> None:
+    assert written_steps((GONE, GONE, None, RESET, RESET)) == ["2x before_head", "ok", "2x reset"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["3x unavailable", "reset;after=200", "ok"],
+        "3x unavailable, reset;after=200 ,ok,",
+        ("3x unavailable", RESET_200, None),
+    ],
+)
+def test_a_script_is_a_list_of_steps_or_one_text(written: object) -> None:
+    rule = parse_rule({"script": written, "where": {"server": 3, "route": "/v1/*"}})
+    assert isinstance(rule, ScriptRule)
+    assert rule.written() == {
+        "script": ["3x unavailable", "reset;after=200", "ok"],
+        "where": {"server": 3, "route": "/v1/*"},
+    }
+    assert parse_rule(rule.written()) == parse_rule(rule) == rule
+
+
+def test_a_script_for_all_servers_and_requests_says_no_more() -> None:
+    assert ScriptRule((GONE,)).written() == {"script": ["before_head"]}
+
+
+@pytest.mark.parametrize("written", ["reset", {"fault": "reset"}])
+def test_what_has_no_script_is_a_rule(written: object) -> None:
+    assert parse_rule(written) == Rule(RESET)
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ({"script": []}, "script: expected at least one step"),
+        ({"script": " , "}, "script: expected at least one step"),
+        ({"script": 7}, "script: expected a list of steps, or one text with commas between them, got 7"),
+        (
+            {"script": {"fault": "reset"}},
+            "script: expected a list of steps, or one text with commas between them, got {",
+        ),
+        ({"script": ["sulk"]}, "unknown fault 'sulk'"),
+        ({"script": ["refuse"]}, "script: expected faults of connections and requests, got refuse"),
+        ({"script": ["reset"], "fault": "reset"}, "fault: expected none beside script, got 'reset'"),
+        ({"script": ["reset"], "rate": 0.5}, "rate: expected none beside script, got 0.5"),
+        ({"script": ["reset"], "where": {"request": 2}}, "where: request: expected none for a script, which counts"),
+        ({"script": ["reset"], "where": {"connection": 2}}, "where: connection: expected none for a script, which"),
+        ({"script": ["reset"], "where": {"rack": 2}}, "where: rack: unknown word"),
+    ],
+)
+def test_a_script_written_wrongly_is_refused_in_one_sentence(written: object, complaint: str) -> None:
+    with pytest.raises(FaultError) as caught:
+        parse_rule(written)
+    assert str(caught.value).startswith(complaint)

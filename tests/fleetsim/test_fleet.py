@@ -327,3 +327,16 @@ def test_faults_of_a_fleet_in_a_thread_are_set_from_another() -> None:
         with urllib.request.urlopen(fleet[1].url, timeout=10) as healed:
             assert healed.status == 200
         assert rule.fired == 1
+
+
+async def test_the_script_of_a_profile_is_played_by_each_server_and_again_after_a_renewal() -> None:
+    profile = Profile.parse({"faults": [{"script": "before_head, ok"}]})
+    async with Fleet(2, answer=lambda index: hello, profile=profile) as fleet:
+        for _ in range(2):
+            for server in fleet:
+                async with Peer(server.port) as peer:
+                    await peer.send(post("/"))
+                    assert await peer.to_the_end() == b""
+            assert [script.left for script in fleet.faults.scripts()] == [{0: ["ok"], 1: ["ok"]}]
+            await fleet.renew()
+            assert fleet.ledger.requests == 0

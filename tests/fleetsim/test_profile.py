@@ -124,6 +124,18 @@ def test_a_file_lists_faults_as_text_or_with_words(written: Path) -> None:
     ]
 
 
+def test_a_file_lists_scripts_among_the_faults(written: Path) -> None:
+    written.write_text(
+        "faults:\n- script: [3x unavailable, reset;after=200, ok]\n  where: {server: 3}\n- script: 2x reset, ok\n"
+    )
+    profile = Profile.load(written)
+    assert repr(profile) == (
+        "Profile(faults=(ScriptRule(script=['3x unavailable', 'reset;after=200', 'ok'], where={'server': 3}), "
+        "ScriptRule(script=['2x reset', 'ok'])))"
+    )
+    assert Profile.parse({"faults": list(profile.faults)}) == profile
+
+
 def test_faults_in_python_are_the_same_as_in_a_file(written: Path) -> None:
     written.write_text("faults: [reset, {fault: before_head, times: 2}]\n")
     given = ["reset", {"fault": "before_head", "times": 2}]
@@ -136,6 +148,7 @@ def test_faults_in_python_are_the_same_as_in_a_file(written: Path) -> None:
     ("text", "complaint"),
     [
         ("faults: reset\n", ":1: faults: expected a list of faults, got 'reset'"),
+        ("faults:\n- script: [ok, sulk]\n", ":2: faults[0]: unknown fault 'sulk'; expected one of "),
         ("model: m\nfaults:\n- reset\n- sulk\n", ":4: faults[1]: unknown fault 'sulk'; expected one of "),
         ("faults:\n- fault: reset\n  rate: 2\n", ":2: faults[0]: rate: expected a number from 0 to 1, got 2"),
         ("faults:\n- reset\n\n- {fault: reset, often: 1}\n", ":4: faults[1]: often: unknown word; expected one of "),

@@ -2,8 +2,9 @@
 
 GET    /-/servers        where each server is, its state, tags and figures
 GET    /-/ledger         the fleet's figures; with ?server=3 one server's
-GET    /-/faults         the rules at work, with their counts
+GET    /-/faults         the rules and scripts at work, with their counts, and what is left of each script
 POST   /-/faults         arm a rule: {"fault": "reset;after=200", "times": 1, "for": "10s", "where": {"server": 3}}
+                         or a script: {"script": ["3x unavailable", "reset;after=200", "ok"], "where": {"server": 3}}
 DELETE /-/faults         remove all of them
 DELETE /-/faults/2       remove one
 """
@@ -20,7 +21,7 @@ from fleetsim.control.driven import Driven, DrivenFleet
 from fleetsim.control.guard import Guard, refusal
 from fleetsim.errors import ControlError, FaultError, RuleError
 from fleetsim.exchange import Answer, ApiRequest, Reply, Unary
-from fleetsim.faults.rules import Rule
+from fleetsim.faults.scripts import parse_rule
 
 if TYPE_CHECKING:
     from fleetsim.fleet import Fleet
@@ -90,7 +91,7 @@ class _Control:
             written = json.loads(request.body)
         except ValueError as error:
             raise RuleError(f"body: expected JSON: {error}") from error
-        return _json(await self._driven.arm(Rule.parse(written)), HTTPStatus.CREATED)
+        return _json(await self._driven.arm(parse_rule(written)), HTTPStatus.CREATED)
 
     async def _clear(self, _: ApiRequest) -> Unary:
         return _json({"removed": await self._driven.clear()})

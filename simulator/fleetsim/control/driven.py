@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleetsim.faults.rules import ArmedRule, Rule
+from fleetsim.faults.scripts import ArmedScript, ScriptRule
 
 if TYPE_CHECKING:
     from fleetsim.fleet import Fleet
@@ -29,10 +30,10 @@ class Driven(Protocol):
         ...
 
     async def rules(self) -> list[Described]:
-        """The rules that have been armed and not removed, with their counts."""
+        """The rules and scripts that have been armed and not removed, with their counts."""
         ...
 
-    async def arm(self, rule: Rule) -> Described:
+    async def arm(self, rule: Rule | ScriptRule) -> Described:
         """Arm it, and return when it holds. Raises RuleError when it is for no server."""
         ...
 
@@ -73,11 +74,12 @@ class DrivenFleet:
         return dataclasses.asdict(ledger.snapshot())
 
     async def rules(self) -> list[Described]:
-        return [self._described(armed) for armed in self._fleet.faults.rules()]
+        there: list[ArmedRule | ArmedScript] = [*self._fleet.faults.rules(), *self._fleet.faults.scripts()]
+        return [self._described(armed) for armed in sorted(there, key=lambda armed: armed.number)]
 
-    async def arm(self, rule: Rule, *, number: int | None = None) -> Described:
+    async def arm(self, rule: Rule | ScriptRule, *, number: int | None = None) -> Described:
         """As `Driven.arm`; `number` is the rule's where another numbers them."""
-        armed = self._fleet.faults.arm(rule, number=number)
+        armed = self._fleet.faults.arm_any(rule, number=number)
         await self._fleet.faults.settled()
         return self._described(armed)
 
@@ -94,11 +96,13 @@ class DrivenFleet:
         await self._fleet.faults.settled()
         return removed
 
-    def _described(self, armed: ArmedRule) -> Described:
+    def _described(self, armed: ArmedRule | ArmedScript) -> Described:
+        left = {"left": armed.left} if isinstance(armed, ArmedScript) else {}
         return {
             "number": armed.number,
             **armed.rule.written(),
             "armed": armed.armed,
             "fired": armed.fired,
             "over": self._fleet.faults.is_over(armed),
+            **left,
         }

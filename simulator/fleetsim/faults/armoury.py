@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from fleetsim.errors import RuleError
 from fleetsim.faults.catalogue import Fault, Rules
 from fleetsim.faults.doorkeeper import Doorkeeper
 from fleetsim.faults.rules import ArmedRule, Rule
-from fleetsim.faults.scripts import Script, Step
+from fleetsim.faults.scripts import ArmedScript, Script, ScriptRule, Step, read_steps
 from fleetsim.faults.where import Where
 from fleetsim.records import ConnectionLine, RequestLine
 
@@ -115,6 +116,7 @@ class Armoury:
         self._servers: list[ServerRules] = []
         self._lock = threading.Lock()
         self._armed: dict[int, ArmedRule] = {}
+        self._scripts: dict[int, ArmedScript] = {}
         self._count = 0
 
     def join(self, index: int, tags: Mapping[str, str], switch: Switch) -> ServerRules:
@@ -146,10 +148,33 @@ class Armoury:
 
     def arm_script(self, steps: Iterable[Step], where: Where, server: ServerRules) -> Script:
         """Let `steps` be the faults of the next requests to `server` that `where` means."""
-        script = Script(steps, where, lambda script: server.discard([script]))
-        self._meant(where, [server])
-        server.add(script)
-        return script
+        return self.arm_scripts(ScriptRule(read_steps(steps), where), only=server).scripts[server.index]
+
+    def arm_scripts(
+        self, rule: ScriptRule, *, only: ServerRules | None = None, number: int | None = None
+    ) -> ArmedScript:
+        """Let every server that `rule` is for, of all or of `only` one, play it; `number` as in `arm`.
+
+        Raises RuleError, and arms nothing, when it is for none of them.
+        """
+        meant = self._meant(rule.where, self._servers if only is None else [only])
+        with self._lock:
+            self._count = self._count + 1 if number is None else number
+            armed = self._scripts[self._count] = ArmedScript(rule, self._count, self._remove_script)
+        for server in meant:
+            script = Script(rule.script, rule.where, partial(self._leave_script, armed, server))
+            armed.scripts[server.index] = script
+            server.add(script)
+        return armed
+
+    def arm_any(self, rule: Rule | ScriptRule, *, number: int | None = None) -> ArmedRule | ArmedScript:
+        """`arm` or `arm_scripts`, whichever it is for."""
+        return self.arm(rule, number=number) if isinstance(rule, Rule) else self.arm_scripts(rule, number=number)
+
+    def scripts(self) -> tuple[ArmedScript, ...]:
+        """Return the scripts that have been armed and not removed, in that order, consumed ones included."""
+        with self._lock:
+            return tuple(self._scripts.values())
 
     def rules(self) -> tuple[ArmedRule, ...]:
         """Return what has been armed and not removed, in that order, what is over included."""
@@ -161,21 +186,21 @@ class Armoury:
         for server in self._servers:
             await server.doorkeeper.settled()
 
-    def find(self, number: int) -> ArmedRule | None:
-        """Return the rule that was given this number; None if there is none, or no more."""
+    def find(self, number: int) -> ArmedRule | ArmedScript | None:
+        """Return the rule or script that was given this number; None if there is none, or no more."""
         with self._lock:
-            return self._armed.get(number)
+            return self._armed.get(number) or self._scripts.get(number)
 
-    def is_over(self, armed: ArmedRule) -> bool:
+    def is_over(self, armed: ArmedRule | ArmedScript) -> bool:
         """Whether `armed` will never strike again."""
         return armed.is_over(0.0 if self._clock is None else self._clock())
 
     def clear(self) -> int:
-        """Remove every rule, and return how many there were. Scripts stay."""
-        rules = self.rules()
-        for armed in rules:
+        """Remove every rule and every script, and return how many there were."""
+        there: list[ArmedRule | ArmedScript] = [*self.rules(), *self.scripts()]
+        for armed in there:
             armed.remove()
-        return len(rules)
+        return len(there)
 
     def start_anew(self) -> None:
         """Remove every rule and script, and number from 1 again."""
@@ -196,6 +221,18 @@ class Armoury:
             self._armed.pop(armed.number, None)
         for server in self._servers:
             server.discard([armed])
+
+    def _leave_script(self, armed: ArmedScript, server: ServerRules, script: Script) -> None:
+        server.discard([script])
+        if len(armed.scripts) == 1:
+            with self._lock:
+                self._scripts.pop(armed.number, None)
+
+    def _remove_script(self, armed: ArmedScript) -> None:
+        with self._lock:
+            self._scripts.pop(armed.number, None)
+        for script in armed.scripts.values():
+            script.remove()
 
     def _now(self) -> float:
         assert self._clock is not None  # a server that is asked has been started
