@@ -7,10 +7,10 @@ import pytest
 from fleetsim import Fault, FaultError, fault_names, parse_fault
 from fleetsim.faults.body import Stall
 from fleetsim.faults.catalogue import Stage, catalogued, describe, fault_types, parse_faults
-from fleetsim.faults.kinds import After, Connecting, Delay, Receiving, Standing, Status
+from fleetsim.faults.kinds import After, Connecting, Delay, Receiving, Standing, Status, Talking
 from fleetsim.wire.endings import Ending, ending_names
 
-KINDS = (After, Connecting, Delay, Ending, Receiving, Standing, Status)
+KINDS = (After, Connecting, Delay, Ending, Receiving, Standing, Status, Talking)
 
 
 def test_the_nine_endings_are_in_the_catalogue() -> None:

@@ -42,6 +42,9 @@ class FakePipe:
         self.write(b"")
         self.ended = self.ended or ("server", "fin")
 
+    def rst(self) -> None:
+        self.ended = self.ended or ("server", "rst")
+
 
 def session_on(pipe: FakePipe, ways: WebSocketSettings = DEFAULT_WEBSOCKETS) -> Session:
     book = Book()

@@ -46,12 +46,13 @@ _MODULES = (
     "fleetsim.faults.stream",
     "fleetsim.faults.after",
     "fleetsim.faults.status",
+    "fleetsim.faults.websocket",
     "fleetsim.faults.engine",
 )
 
 
 class Stage(enum.Enum):
-    """Where in the life of a connection a fault strikes."""
+    """Where in the life of a connection a fault strikes. Those of WEBSOCKET strike no request that asks for none."""
 
     CONNECT = "connect"
     REQUEST = "request"
@@ -60,6 +61,7 @@ class Stage(enum.Enum):
     STREAM = "stream"
     AFTER = "after"
     STATUS = "status"
+    WEBSOCKET = "websocket"
     PROCESS = "process"
 
 

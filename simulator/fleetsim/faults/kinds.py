@@ -1,7 +1,7 @@
 """What a fault may do. A fault is of one of these kinds, or an `Ending`, which writes the response.
 
 When several are chosen for one request: all delays are waited for, one after the other; the last status replaces the
-reply; the last ending writes the response; every `Receiving` and every `After` acts.
+reply; the last ending writes the response; every `Receiving`, every `After` and every `Talking` acts.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ __all__ = [
     "Connecting",
     "Delay",
     "Doors",
+    "Handshaking",
     "Idle",
     "Process",
     "Receiving",
     "Standing",
     "Status",
+    "Talking",
+    "Talks",
     "Undo",
     "Wrapping",
 ]
@@ -106,6 +109,47 @@ class Process(Protocol):
         """Let `wrapping` answer in place of the server, which it is given."""
 
 
+class Handshaking(Protocol):
+    """What a fault may do to the handshake of a websocket, before it is written."""
+
+    accept: str
+    """Its Sec-WebSocket-Accept."""
+
+
+class Talks(Protocol):
+    """What a fault may do to a websocket whose handshake is done."""
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Call `work` in `seconds`, unless the websocket is over by then."""
+
+    def when_idle(self, seconds: float, work: Callable[[], None]) -> None:
+        """Call `work` when so long no message of the client's has come, unless the websocket is over by then."""
+
+    def at_message(self, number: int, work: Callable[[], None]) -> None:
+        """Call `work` in place of taking the client's message of that number, from 1; 0 is now."""
+
+    def begin_close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake, unless either side has."""
+
+    def drop_fin(self) -> None:
+        """End the connection with a FIN, without a closing handshake."""
+
+    def drop_rst(self) -> None:
+        """End the connection with an RST."""
+
+    def fall_silent(self) -> None:
+        """From now on read nothing and write nothing; the connection stands."""
+
+    def ignore_pings(self, *, after: int) -> None:
+        """Answer so many more pings of the client's, and no other."""
+
+    def fragment(self, size: int) -> None:
+        """Send every message in fragments of so many bytes."""
+
+    def pad_next(self, size: int) -> None:
+        """Fill the next message sent up to so many bytes: text with spaces, binary with zeros."""
+
+
 class Connecting(Fault):
     """Strikes a connection when it has been accepted."""
 
@@ -169,3 +213,15 @@ class After(Fault):
 
     def arm(self, idle: Idle) -> None:
         """Act on the connection, if it has been kept."""
+
+
+class Talking(Fault):
+    """Strikes a websocket that is granted."""
+
+    __slots__ = ()
+
+    def prepare(self, handshake: Handshaking) -> None:
+        """Change the handshake's answer before it is written."""
+
+    def begin(self, talks: Talks) -> None:
+        """Act on the websocket. The handshake has just been done."""

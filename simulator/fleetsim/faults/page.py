@@ -27,6 +27,9 @@ the response (a stall beside another ending comes before its first byte), and ea
 *after* acts. The ledger's request record names them all in `faults`, a connection's record those of connecting. No
 header can ask for those of the stages *connect* and *process*.
 
+A request for a websocket is answered by a handshake, a response without a body: the faults of the other stages strike
+that, and those of the stage *websocket* strike such requests and no others.
+
 A duration is written as `80ms`, `1.5s` or `2m`.
 """
 
@@ -38,6 +41,7 @@ _STAGES = {
     "stream": "In a stream of server-sent events; a unary answer is left as it is.",
     "after": "When the response is over.",
     "status": "In place of the server's own answer.",
+    "websocket": "To a websocket, from its handshake on. A request that asks for none is never struck.",
     "process": (
         "To the server as a process; each holds for a server as a whole, and several at once add up. Requests that\n"
         "come or run while it holds have its name in their records, connections that are there as it begins in theirs."

@@ -2,10 +2,11 @@
 
 Decisions only: no I/O, no clock but the `now` passed in (seconds of the fleet's loop), no chance but seeded.
 
-Guarantees. A rule decides about each occasion (an accepted connection, for a fault of the stage *connect*; a request,
-for all others) in this order: is it over (`times`, `for_`), is the occasion meant (`where`), is it one to let pass
-(`after`), does the die say so (`rate`). `armed` counts the occasions that were meant while the rule was not over,
-`fired` those it struck. Rules know nothing of each other, so they overlap freely and come off independently.
+Guarantees. A rule decides about each occasion (an accepted connection, for a fault of the stage *connect*; a request
+for a websocket, for one of the stage *websocket*; a request, for all others) in this order: is it over (`times`,
+`for_`), is the occasion meant (`where`), is it one to let pass (`after`), does the die say so (`rate`). `armed` counts
+the occasions that were meant while the rule was not over, `fired` those it struck. Rules know nothing of each other, so
+they overlap freely and come off independently.
 
 What is hard: a rule on many servers must strike the same requests of server 3 for the same seed, however the requests
 to the others fall in between. So each server has a die of its own.
@@ -121,6 +122,11 @@ class Rule:
     def is_for_connections(self) -> bool:
         """Whether it strikes connections as they are accepted, and not requests."""
         return self.fault.stage is Stage.CONNECT
+
+    @property
+    def is_for_websockets(self) -> bool:
+        """Whether it strikes requests for a websocket, and no others."""
+        return self.fault.stage is Stage.WEBSOCKET
 
     @property
     def is_standing(self) -> bool:
@@ -298,6 +304,8 @@ class ArmedRule:
     def strikes_request(self, server: int, line: RequestLine, headers: Mapping[str, str], now: float) -> bool:
         """Decide about a request to `server` whose head has just arrived."""
         if self.rule.is_for_connections or not self._is_meant(line.connection):
+            return False
+        if self.rule.is_for_websockets and not line.websocket:
             return False
         return self.rule.where.is_for_request(line, headers) and self._strikes(server, now)
 

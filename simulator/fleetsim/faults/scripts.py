@@ -121,8 +121,9 @@ def parse_rule(written: object) -> Rule | ScriptRule:
 class Script:
     """The steps still to come on one server. When they are used up, all goes on as without a script.
 
-    Each request that `where` means takes one step; a step of the stage *connect* waits for the next connection, and
-    requests that come before it go well. A context manager: leaving it removes the script, which `remove` does too.
+    Each request that `where` means takes one step; a step of the stage *connect* waits for the next connection, one of
+    the stage *websocket* for the next request for a websocket, and requests that come before it go well. A context
+    manager: leaving it removes the script, which `remove` does too.
     """
 
     def __init__(self, steps: Iterable[Step], where: Where, leave: Callable[[Script], None]) -> None:
@@ -170,7 +171,7 @@ class Script:
         """Return the faults of the next step and take it; None where the script has nothing to say."""
         if not self._left or not self._where.is_for_request(line, headers):
             return None
-        if _is_for_connections(self._left[0]):
+        if _is_for_connections(self._left[0]) or (_is_for_websockets(self._left[0]) and not line.websocket):
             return ()
         step = self._take()
         return () if step is None else (step,)
@@ -220,3 +221,7 @@ class ArmedScript:
 
 def _is_for_connections(step: Fault | None) -> bool:
     return step is not None and step.stage is Stage.CONNECT
+
+
+def _is_for_websockets(step: Fault | None) -> bool:
+    return step is not None and step.stage is Stage.WEBSOCKET

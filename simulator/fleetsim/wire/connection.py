@@ -290,6 +290,8 @@ class Connection(SeamConnection):
         elif conclusion is Conclusion.KEEP and turn.talk is not None and not self._wire.is_closing():
             book, ways = self._listener.book, self._settings.websockets
             self._session = session = Session(self, ways, book, turn.line, turn.deflate, self.loop)
+            for fault in turn.talking:
+                fault.begin(session)
             self.hand_over(session)
             await session.run(turn.talk)
         return False

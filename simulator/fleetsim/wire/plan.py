@@ -13,7 +13,7 @@ from aiohttp.streams import StreamReader
 from fleetsim.exchange import Unary
 from fleetsim.faults.body import Stall, Stalls
 from fleetsim.faults.catalogue import Fault
-from fleetsim.faults.kinds import Accepted, After, Delay, Idle, Receiving, Status
+from fleetsim.faults.kinds import Accepted, After, Delay, Idle, Receiving, Status, Talking
 from fleetsim.wire.endings import Ending
 from fleetsim.wire.outgoing import Conclusion, Outgoing
 
@@ -23,10 +23,11 @@ __all__ = ["Plan"]
 class Plan:
     """`names` are those of `faults`, in their order. `ending` writes the response: `usual` where no fault does.
 
-    `on_connection` is the request's number on its connection, from 1.
+    `on_connection` is the request's number on its connection, from 1. `talking` strikes the websocket, if one comes of
+    it.
     """
 
-    __slots__ = ("_after", "_delays", "_on_connection", "_receiving", "_status", "ending", "names")
+    __slots__ = ("_after", "_delays", "_on_connection", "_receiving", "_status", "ending", "names", "talking")
 
     def __init__(self, faults: Sequence[Fault], usual: Ending, on_connection: int) -> None:
         self.names = tuple(fault.name for fault in faults)
@@ -34,6 +35,7 @@ class Plan:
         self._after = [each for each in faults if isinstance(each, After)]
         self._delays: list[Delay | Stall] = [each for each in faults if isinstance(each, Delay)]
         self._receiving = [each for each in faults if isinstance(each, Receiving)]
+        self.talking = [each for each in faults if isinstance(each, Talking)]
         self._status = next((each for each in reversed(faults) if isinstance(each, Status)), None)
         self.ending = self._choose([each for each in faults if isinstance(each, Ending)], usual)
 

@@ -57,6 +57,7 @@ class TurnPipe(Pipe, Accepted, Protocol):
 class Turn:
     """One request and its response. `run` is called once; `plan` is what its faults come to, if it has any."""
 
+    asks_for_websocket: ClassVar[bool] = False
     internal_error: ClassVar[Unary] = INTERNAL_ERROR
 
     __slots__ = (
@@ -191,12 +192,20 @@ class Turn:
     def _asked_for(self) -> Sequence[Fault]:
         headers, name = self._message.headers, FAULT_HEADER
         try:
-            faults = _of_requests(parse_faults(",".join(headers.getall(FAULT_HEADER, ()))))
+            faults = self._fitting(parse_faults(",".join(headers.getall(FAULT_HEADER, ()))))
             name = ENDING_HEADER
-            return faults + _of_requests(tuple(map(parse_fault, headers.getall(ENDING_HEADER, ()))))
+            return faults + self._fitting(tuple(map(parse_fault, headers.getall(ENDING_HEADER, ()))))
         except FaultError as error:
             self._refusal = Unary(400, f"{name}: {error}\n".encode(), "text/plain; charset=utf-8")
             return ()
+
+    def _fitting(self, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+        for fault in faults:
+            if fault.stage in (Stage.CONNECT, Stage.PROCESS):
+                raise FaultError(f"fault {fault.name!r} strikes at {fault.stage.value}: no request can ask for it")
+            if fault.stage is Stage.WEBSOCKET and not self.asks_for_websocket:
+                raise FaultError(f"fault {fault.name!r} strikes websockets: only a request for one can ask for it")
+        return faults
 
     def _honours_header(self) -> bool:
         switch = self._settings.ending_header
@@ -207,13 +216,6 @@ class Turn:
         if out.conclusion is Conclusion.KEEP and (out.closing or out.dies or self._settings.draining):
             return Conclusion.FIN
         return out.conclusion
-
-
-def _of_requests(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
-    for fault in faults:
-        if fault.stage in (Stage.CONNECT, Stage.PROCESS):
-            raise FaultError(f"fault {fault.name!r} strikes at {fault.stage.value}: no request can ask for it")
-    return faults
 
 
 def _leaves_http(message: RawRequestMessage) -> bool:

@@ -6,13 +6,14 @@ other, and one that cuts a response short ends the connection right behind the h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 import msgspec
 from aiohttp.http import RawRequestMessage
 
 from fleetsim.exchange import EventStream, Reply, Unary, WebSocket, WebSocketEnd
+from fleetsim.faults.kinds import Talking
 from fleetsim.records import RequestLine
 from fleetsim.wire.deflate import Deflate, negotiate
 from fleetsim.wire.handshake import PLAIN, accept_key, granted, mistake, refused
@@ -47,6 +48,7 @@ class Handshake(Outgoing):
 class UpgradeTurn(Turn):
     """`run` leaves in `talk` what the websocket is for, if there is one; `line` is then the request's in the book."""
 
+    asks_for_websocket: ClassVar[bool] = True
     internal_error: ClassVar[Unary] = _INTERNAL_ERROR
 
     __slots__ = ("line", "talk")
@@ -64,6 +66,11 @@ class UpgradeTurn(Turn):
         """The compression that was agreed on."""
         return self._out.deflate
 
+    @property
+    def talking(self) -> Sequence[Talking]:
+        """The faults that strike the websocket."""
+        return () if self.plan is None else self.plan.talking
+
     def _arrive(self, path: str) -> RequestLine:
         self.line = super()._arrive(path)
         self.line.websocket = True
@@ -79,6 +86,8 @@ class UpgradeTurn(Turn):
             return _INTERNAL_ERROR
         if isinstance(reply, WebSocket):
             self.talk = reply.talk
+            for fault in self.talking:
+                fault.prepare(self._out)
             return _SWITCHING
         return reply
 

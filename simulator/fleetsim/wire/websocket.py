@@ -20,6 +20,7 @@ import logging
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from fleetsim.book import Book
@@ -63,6 +64,8 @@ class SessionPipe(Pipe, Protocol):
 
     def fin(self) -> None: ...
 
+    def rst(self) -> None: ...
+
 
 class Session(WebSocketEnd):
     """One websocket. `run` is called once."""
@@ -84,17 +87,23 @@ class Session(WebSocketEnd):
         self._closed: tuple[EndedBy, int] | None = None
         self._finished = loop.create_future()
         self._paused = False
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[object, asyncio.TimerHandle] = {}
         self._pings = 0
         self._awaited_pong: bytes | None = None
         self._heard_at = loop.time()
+        self._ambushes: dict[int, list[Callable[[], None]]] = {}
+        self._is_silent = False
+        self._pongs_left: int | None = None
+        self._fragment: int | None = None
+        self._padding = 0
 
     async def run(self, talk: Callable[[WebSocketEnd], Awaitable[None]]) -> None:
         """Return when the websocket is over and its connection is to end. Cancelled when that is lost."""
         self._start_timers()
         try:
-            await self._talk(talk)
-            if self._closed is not None and not self._finished.done():
+            if not self._finished.done():
+                await self._talk(talk)
+            if (self._closed is not None or self._is_silent) and not self._finished.done():
                 await self._finished
         finally:
             self._end()
@@ -138,7 +147,7 @@ class Session(WebSocketEnd):
         return self._inbox.popleft()
 
     def _take_more(self) -> None:
-        if self._paused:
+        if self._paused and not self._is_silent:
             self._paused = False
             self._pipe.read_on()
 
@@ -153,12 +162,21 @@ class Session(WebSocketEnd):
         await self._pipe.drain()
 
     def _write_message(self, opcode: Opcode, data: bytes) -> None:
+        if len(data) < self._padding:
+            data = data.ljust(self._padding, b" " if opcode is Opcode.TEXT else b"\0")
+        self._padding = 0
+        compressed = self._deflate is not None
         if self._deflate is not None:
             data = self._deflate.deflate(data)
-        self._write(frame(opcode, data, compressed=self._deflate is not None))
+        size = self._fragment or len(data) or 1
+        parts = [data[start : start + size] for start in range(0, len(data), size)] or [data]
+        for number, part in enumerate(parts, 1):
+            self._write(frame(opcode, part, last=number == len(parts), compressed=compressed))
+            opcode, compressed = Opcode.CONTINUATION, False
 
     def _write(self, data: bytes) -> None:
-        self._pipe.write(data)
+        if not self._is_silent:
+            self._pipe.write(data)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         self.begin_close(code, reason)
@@ -191,10 +209,52 @@ class Session(WebSocketEnd):
             self._taker.set_result(None)
 
     def _finish(self) -> None:
-        # The talk is told first: closing the connection cancels what is left of it.
+        self._be_finished()
+        self._pipe.fin()
+
+    def _be_finished(self) -> None:
+        # The talk is told before the connection is closed: that cancels what is left of it.
         if not self._finished.done():
             self._finished.set_result(None)
-        self._pipe.fin()
+
+    # What a fault may do to it.
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        self._later(object(), seconds, work)
+
+    def when_idle(self, seconds: float, work: Callable[[], None]) -> None:
+        left = self._heard_at + seconds - self._loop.time()
+        if left <= 0:
+            work()
+        else:
+            self.later(left, partial(self.when_idle, seconds, work))
+
+    def at_message(self, number: int, work: Callable[[], None]) -> None:
+        if number <= self._line.messages_in:
+            work()
+        else:
+            self._ambushes.setdefault(number, []).append(work)
+
+    def drop_fin(self) -> None:
+        self._finish()
+
+    def drop_rst(self) -> None:
+        self._be_finished()
+        self._pipe.rst()
+
+    def fall_silent(self) -> None:
+        self._is_silent = True
+        self._paused = True
+        self._pipe.stop_reading()
+
+    def ignore_pings(self, *, after: int) -> None:
+        self._pongs_left = after
+
+    def fragment(self, size: int) -> None:
+        self._fragment = size
+
+    def pad_next(self, size: int) -> None:
+        self._padding = size
 
     # What the client sends. aiohttp hands it over, as it would to a parser of its own.
 
@@ -216,16 +276,30 @@ class Session(WebSocketEnd):
         if received.opcode is Opcode.CLOSE:
             self._take_close(received.data)
         elif received.opcode is Opcode.PING:
-            self._write(frame(Opcode.PONG, received.data))
+            self._take_ping(received.data)
         elif received.opcode is Opcode.PONG:
             self._take_pong(received.data)
         elif self._closed is None:
             self._take_message(received)
 
+    def _take_ping(self, data: bytes) -> None:
+        if self._pongs_left is not None:
+            self._pongs_left -= 1
+        if self._pongs_left is None or self._pongs_left >= 0:
+            self._write(frame(Opcode.PONG, data))
+
     def _take_message(self, received: Received) -> None:
+        message = _text(received.data) if received.opcode is Opcode.TEXT else received.data
         self._heard_at = self._loop.time()
-        self._inbox.append(_text(received.data) if received.opcode is Opcode.TEXT else received.data)
         self._book.message_in(self._line)
+        ambushes = self._ambushes.pop(self._line.messages_in, ())
+        for ambush in ambushes:
+            ambush()
+        if not ambushes:
+            self._deliver(message)
+
+    def _deliver(self, message: str | bytes) -> None:
+        self._inbox.append(message)
         if self._taker is not None:
             self._wake()
         elif not self._paused:
@@ -246,9 +320,9 @@ class Session(WebSocketEnd):
         if self._ways.session_deadline is not None:
             self._later("session", self._ways.session_deadline, self._close_late)
         if self._ways.idle_deadline is not None:
-            self._later("idle", self._ways.idle_deadline, self._check_idle)
+            self.when_idle(self._ways.idle_deadline, self._close_late)
 
-    def _later(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+    def _later(self, name: object, seconds: float, work: Callable[[], None]) -> None:
         earlier = self._timers.get(name)
         if earlier is not None:
             earlier.cancel()
@@ -284,14 +358,6 @@ class Session(WebSocketEnd):
 
     def _close_late(self) -> None:
         self.begin_close(self._ways.deadline_code)
-
-    def _check_idle(self) -> None:
-        assert self._ways.idle_deadline is not None
-        left = self._heard_at + self._ways.idle_deadline - self._loop.time()
-        if left <= 0:
-            self._close_late()
-        else:
-            self._later("idle", left, self._check_idle)
 
 
 def _text(data: bytes) -> str:
