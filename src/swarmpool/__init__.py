@@ -31,6 +31,8 @@ from swarmpool.responses import FailureKind, Response, StreamChunk, TokenUsage
 from swarmpool.statistics import PoolStatistics
 from swarmpool.streaming import Stream
 from swarmpool.vllm import VLLMPool
+from swarmpool.watched import WatchedWebSocket
+from swarmpool.websockets import WebSocketPool
 
 __all__ = [
     # pools
@@ -38,6 +40,7 @@ __all__ = [
     "AgentPool",
     "ConnectionPool",
     "VLLMPool",
+    "WebSocketPool",
     # what calls return
     "ConnectionEvent",
     "ConnectionPoolStatistics",
@@ -48,6 +51,7 @@ __all__ = [
     "Stream",
     "StreamChunk",
     "TokenUsage",
+    "WatchedWebSocket",
     # hostfiles
     "parse_hostfile",
     "write_hostfile",

@@ -109,10 +109,16 @@ class Admission:
     @property
     def wanted(self) -> int:
         """Sockets that would serve somebody at once, were they given up by those who keep them."""
-        if self.in_use + self.kept < self.sockets:
+        if self.in_use + self.kept < self.sockets or not self._heap:
+            return len(self._keepers)
+        return len(self._keepers) + min(len(self._waiting), self._most - self.in_use)
+
+    @property
+    def spare(self) -> int:
+        """Sockets that could be kept now, with nobody waiting for them."""
+        if self._heap or self._keepers:
             return 0
-        for_requests = min(len(self._waiting), self._most - self.in_use) if self._heap else 0
-        return for_requests + len(self._keepers)
+        return min(self.sockets - self.in_use, self.sockets - 1) - self.kept
 
     def in_use_by(self, agent: Hashable) -> int:
         """Slots in use for `agent`; 0 where agents are not counted apart."""

@@ -28,10 +28,12 @@ from aiohttp import (
     ClientRequest,
     ClientSession,
     ClientTimeout,
+    ClientWebSocketResponse,
     DummyCookieJar,
     Fingerprint,
     TCPConnector,
     ThreadedResolver,
+    WSMsgType,
 )
 from aiohttp.client_proto import ResponseHandler
 
@@ -44,8 +46,9 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-__all__ = ["ConnectionUser", "PoolConnector", "abandon", "bury", "current_user", "open_session"]
+__all__ = ["ConnectionUser", "PoolConnector", "abandon", "bury", "current_user", "has_unread", "open_session"]
 
+_HEARTBEATS = (WSMsgType.PING, WSMsgType.PONG)
 _NEVER = 1e9  # seconds; aiohttp before 3.14.4 does not understand keepalive_timeout=None
 
 
@@ -260,6 +263,7 @@ def open_session(
     dns_ttl: float | None,
     ssl: SSLContext | Fingerprint | bool,
     headers: Mapping[str, str],
+    websocket_class: type[ClientWebSocketResponse] = ClientWebSocketResponse,
 ) -> tuple[ClientSession, PoolConnector]:
     """A session and its connector, for the running loop.
 
@@ -279,10 +283,21 @@ def open_session(
         headers=headers,
         timeout=ClientTimeout(total=None, sock_connect=connect_timeout),
         trust_env=False,
+        ws_response_class=websocket_class,
     )
     if hasattr(session, "_retry_connection"):
         session._retry_connection = False  # aiohttp repeats a GET once, unseen by any count
     return session, connector
+
+
+def has_unread(websocket: ClientWebSocketResponse) -> bool:
+    """Whether something has come that nobody has received: messages, or the end of the connection.
+
+    False where aiohttp keeps them elsewhere than it has from 3.12 to 3.14: whoever listens learns it a turn later.
+    """
+    queue = getattr(websocket, "_reader", None)
+    is_eof = getattr(queue, "is_eof", bool)
+    return bool(is_eof()) or any(each[0].type not in _HEARTBEATS for each in getattr(queue, "_buffer", ()))
 
 
 def bury(connection: Connection) -> None:

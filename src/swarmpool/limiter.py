@@ -103,6 +103,11 @@ class Limiter:
         """Kept sockets that somebody waits for."""
         return self._admission.wanted
 
+    @property
+    def spare(self) -> int:
+        """Sockets that could be kept now, with nobody waiting for them."""
+        return self._admission.spare
+
     def locked(self) -> bool:
         """Whether every slot is in use, as `asyncio.Semaphore.locked` says it."""
         return self._admission.full

@@ -12,7 +12,16 @@ from typing import Any
 
 from aiohttp import Fingerprint
 
-__all__ = ["PoolOptions", "VLLMOptions", "count", "count_or_none", "seconds", "seconds_or_none", "text"]
+__all__ = [
+    "PoolOptions",
+    "VLLMOptions",
+    "check_headers",
+    "count",
+    "count_or_none",
+    "seconds",
+    "seconds_or_none",
+    "text",
+]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSENDABLE = re.compile(r"[\r\n\0\ud800-\udfff]")  # would end the header, or is no character alone
@@ -82,7 +91,7 @@ class PoolOptions:
         count_or_none("max_waiting", self.max_waiting, at_least=0)
         for name in ("timeout", "queue_timeout", "keepalive_timeout", "connect_timeout", "dns_ttl"):
             seconds_or_none(name, getattr(self, name))
-        _check_headers(self.headers)
+        check_headers(self.headers)
         object.__setattr__(self, "headers", dict(self.headers))  # the caller's own may change
         if not isinstance(self.ssl, SSLContext | Fingerprint | bool):
             expected = "an ssl.SSLContext, an aiohttp.Fingerprint, True, False or None"
@@ -94,7 +103,7 @@ class PoolOptions:
         return min(self.concurrency, self.connector_limit)
 
 
-def _check_headers(headers: object) -> None:
+def check_headers(headers: object) -> None:
     if not isinstance(headers, Mapping):
         raise TypeError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
     for name, value in headers.items():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from swarmpool.agents import Agent
     from swarmpool.endpoints import AgentEndpoint, Located
     from swarmpool.exchange import Exchange, Outcome
+    from swarmpool.websockets import WebSocketPool
 
     EndpointLike = AgentEndpoint | Located | tuple[str, int]
 
@@ -201,6 +202,17 @@ class AgentPool(View):
                 idle_timeout=seconds_or_none("idle_timeout", idle_timeout),
             )
         )
+
+    def websockets(self, agent_index: int, path: str = "/v1/realtime", **options: Any) -> WebSocketPool:
+        """Websockets to `path` of one agent of this view, over the tree's session: a `ConnectionPool` of its own.
+
+        The same agent and path give the same pool; `options` are those of `WebSocketPool` (but `url`, `ssl` and
+        `session`), and other ones than before are a ValueError. An open websocket takes one of `connector_limit` for as
+        long as it lives, and none of `concurrency`; idle ones give way to requests that wait for a socket. It closes
+        with the tree. Raises as the class says; opens nothing yet.
+        """
+        self._tree.check_open()
+        return self._tree.websockets.pool(self._agent(agent_index), path, options)
 
     # ------------------------------------------------------------------- what a subclass with another dialect overrides
 

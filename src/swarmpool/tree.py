@@ -5,8 +5,8 @@ Theory of operation
 Views hold a reference to the tree and nothing else that matters. The tree opens at the root's `async with` or at the
 first request, in whichever event loop that is, and belongs to that loop. `close` goes through four steps:
 
-1. CLOSING: the limiter refuses newcomers and fails those who wait, at once;
-2. exchanges under way have until the drain's deadline to end by themselves;
+1. CLOSING: the limiter refuses newcomers and fails those who wait, at once; websocket pools begin to close;
+2. exchanges under way, and websockets in use, have until the drain's deadline to end by themselves;
 3. the rest are cut off, which ends their owners' waits in this loop turn or the next;
 4. the session closes, idle sockets are ended, and when the last `connection_lost` has come the tree is CLOSED.
 
@@ -26,6 +26,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from swarmpool.agent_websockets import AgentWebSockets
 from swarmpool.agents import Agent
 from swarmpool.connector import PoolConnector, abandon, open_session
 from swarmpool.deadline import Deadlines
@@ -36,6 +37,7 @@ from swarmpool.lifecycle import Lifecycle, State
 from swarmpool.limiter import Limiter
 from swarmpool.sockets import SocketStatistics
 from swarmpool.statistics import PoolStatistics, RequestCounts
+from swarmpool.watched import WatchedWebSocket
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -56,12 +58,16 @@ class Tree:
         self.name = name
         self.options = options
         self.agents = tuple(Agent(endpoint, index) for index, endpoint in enumerate(endpoints))
+        self.websockets = AgentWebSockets(_opener(self))
         self.limiter = Limiter(
             capacity=options.limit,
             capacity_per_agent=options.concurrency_per_agent,
             queue_timeout=options.queue_timeout,
             max_waiting=options.max_waiting,
+            sockets=options.connector_limit,
+            make_room=self.websockets.make_room,
         )
+        self.websockets.bind(self.limiter)
         self.counts = RequestCounts()
         self.session: ClientSession | None = None
         self._life = Lifecycle()
@@ -145,6 +151,8 @@ class Tree:
             self._life.move(State.CLOSING)
             self.limiter.close()
             self._closing = loop.create_task(self._close())
+        if self.state is State.CLOSING:
+            self.websockets.close(drain, self.start)
         await asyncio.shield(self._closing)
 
     def statistics(self, size: int) -> PoolStatistics:
@@ -173,6 +181,7 @@ class Tree:
             dns_ttl=options.dns_ttl,
             ssl=options.ssl,
             headers=options.headers,
+            websocket_class=WatchedWebSocket,
         )
         self._loop = loop
         self._deadlines = Deadlines(loop)
@@ -222,6 +231,19 @@ class Tree:
         self._drained_at = min(self._drained_at, deadline)
         if self._drain is not None and not self._drain.expired():
             self._drain.reschedule(self._drained_at)
+
+
+def _opener(tree: Tree) -> Callable[[], ClientSession]:
+    """What opens `tree` and returns its session, and does not keep it alive: websockets must not."""
+    alive, name = weakref.ref(tree), tree.name
+
+    def open_session() -> ClientSession:
+        there = alive()
+        if there is None:
+            raise PoolClosed(f"{name} is gone: its websockets can connect no more")
+        return there.open()
+
+    return open_session
 
 
 class _Remains:

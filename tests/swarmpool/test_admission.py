@@ -224,6 +224,13 @@ def test_a_keeper_passes_those_who_wait_for_a_slot_and_lack_no_socket() -> None:
     assert (served, doors.waiting) == ([], 1)
 
 
+def test_one_who_may_not_keep_the_last_socket_wants_another_to_be_given_up() -> None:
+    doors, _ = keeping(2, sockets=2)
+    doors.keep()
+    doors.enqueue_keeper("second")
+    assert (doors.wanted, doors.spare) == (1, 0)
+
+
 def test_a_keeper_that_waits_can_leave() -> None:
     doors, served = keeping(2, sockets=2)
     doors.keep()
@@ -426,7 +433,9 @@ class AdmissionMachine(RuleBasedStateMachine):
     def sockets_suffice_and_one_is_left_for_requests(self) -> None:
         assert self.doors.kept == self.kept < self.sockets
         assert self.doors.in_use + self.doors.kept <= self.sockets
-        assert self.doors.wanted == 0 or self.doors.in_use + self.doors.kept == self.sockets
+        assert self.doors.keepers_waiting <= self.doors.wanted <= len(self.line)
+        full = self.doors.in_use + self.doors.kept == self.sockets
+        assert full or self.doors.wanted == self.doors.keepers_waiting
 
     @invariant()
     def no_slot_is_lost_or_given_twice(self) -> None:

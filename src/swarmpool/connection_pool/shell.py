@@ -26,7 +26,7 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Generic, TypeVar, cast
+from typing import ClassVar, Generic, TypeVar, cast
 
 from swarmpool.connection_pool.callbacks import finished
 from swarmpool.connection_pool.core import Core
@@ -85,6 +85,9 @@ class Shell(Generic[T]):
         self._drained_at = math.inf
 
     # ---------------------------------------------------------------------------------------------- for the subclass
+
+    complains: ClassVar[bool] = True
+    """Whether it says so when it is dropped while connections are open. Who owns it may do that instead."""
 
     async def connect(self, timeout: float) -> T:
         """Make a new connection."""
@@ -172,7 +175,7 @@ class Shell(Generic[T]):
         if core.open or self._alarm is not None:
             with contextlib.suppress(RuntimeError):  # closed by another thread in this moment
                 self._loop.call_soon_threadsafe(self._dropped)  # any thread may collect garbage
-        if core.open:
+        if core.open and self.complains:
             message = f"Unclosed pool {self!r}: leave it with `async with` or `await pool.aclose()`"
             warnings.warn(message, ResourceWarning, stacklevel=2)
 

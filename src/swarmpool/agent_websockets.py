@@ -1,0 +1,149 @@
+"""The websockets of a tree: one pool for each agent and path, all over the tree's session.
+
+An open websocket takes one of `connector_limit` from before its dial until it is closed, and the limiter knows it
+(`Limiter.keep`): requests have the slots that are left, and one at least. When a request or another websocket waits
+because sockets are kept, the websocket that has been idle longest is given up, whosesoever it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from swarmpool.connection_pool import Prewarming
+from swarmpool.errors import TooManyWaiting
+from swarmpool.lifecycle import State
+from swarmpool.websockets import WebSocketPool
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from swarmpool.agents import Agent
+    from swarmpool.limiter import Limiter
+    from swarmpool.watched import WatchedWebSocket
+
+__all__ = ["AgentWebSocketPool", "AgentWebSockets"]
+
+_OVER = (State.CLOSING, State.CLOSED)
+
+
+class AgentWebSockets:
+    """All websocket pools of one tree. `open_session` gives its session, or raises PoolClosed."""
+
+    def __init__(self, open_session: Callable[[], ClientSession]) -> None:
+        self.open_session = open_session
+        self.idle: OrderedDict[WatchedWebSocket, AgentWebSocketPool] = OrderedDict()
+        """Those that nobody uses, the longest idle first."""
+        self.leaving = 0
+        """Those given up whose sockets are not free yet."""
+        self._limiter: Limiter | None = None
+        self._pools: dict[tuple[str, str], tuple[AgentWebSocketPool, dict[str, Any]]] = {}
+
+    @property
+    def limiter(self) -> Limiter:
+        """Who keeps sockets."""
+        assert self._limiter is not None
+        return self._limiter
+
+    def bind(self, limiter: Limiter) -> None:
+        """`limiter` is the tree's, which calls `make_room`."""
+        self._limiter = limiter
+
+    def pool(self, agent: Agent, path: str, options: dict[str, Any]) -> AgentWebSocketPool:
+        """The pool for `path` of `agent`: the one there is, unless that is closed. Raises ValueError if the one there
+        is was made with other options."""
+        there = self._pools.get((agent.key, path))
+        if there is None or there[0].state in _OVER:
+            made = AgentWebSocketPool(self, agent, path, options)
+            self._pools[agent.key, path] = (made, dict(options))
+            return made
+        pool, made_with = there
+        if options and options != made_with:
+            names = ", ".join(made_with) or "none"  # not what they are: headers hold secrets
+            raise ValueError(f"websockets of {agent}{path} have other options already: {names} are given")
+        return pool
+
+    def make_room(self) -> None:
+        """Give up idle websockets, longest idle first, until one is on its way out for each socket that is wanted."""
+        while self.idle and self.leaving < self.limiter.wanted:
+            _, pool = self.idle.popitem(last=False)
+            pool.evict()
+
+    def close(self, drain: float, start: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+        """`start` the closing of each pool; the soonest `drain` counts."""
+        for pool, _ in self._pools.values():
+            start(pool.aclose(drain))
+
+
+class AgentWebSocketPool(WebSocketPool):
+    """Websockets to one path of one agent, over the tree's session. What `AgentPool.websockets` returns."""
+
+    complains = False  # the tree does
+
+    def __init__(self, home: AgentWebSockets, agent: Agent, path: str, options: dict[str, Any]) -> None:
+        for name in ("ssl", "session"):
+            if name in options:
+                raise TypeError(f"websockets() takes no {name}: they use the pool's own")
+        if not path.startswith("/"):
+            raise ValueError(f"path must begin with a slash, not {path!r}")
+        super().__init__(agent.url(path), **options)
+        self._home = home
+        self._evicting = 0
+
+    async def connect(self, timeout: float) -> WatchedWebSocket:
+        """Wait for a socket to keep, and make a new websocket. Called by the pool."""
+        self._session()
+        await self._home.limiter.keep()
+        try:
+            return await super().connect(timeout)
+        except BaseException:
+            self._home.limiter.give_up()
+            raise
+
+    async def disconnect(self, connection: WatchedWebSocket) -> None:
+        """Close a websocket and give its socket up. Called by the pool."""
+        home = self._home
+        home.idle.pop(connection, None)
+        try:
+            await super().disconnect(connection)
+        finally:
+            if self._evicting:
+                self._evicting -= 1
+                home.leaving -= 1
+            home.limiter.give_up()
+
+    def validate(self, connection: WatchedWebSocket) -> Any:
+        """Whether a websocket that was idle can be used. Called by the pool."""
+        self._home.idle.pop(connection, None)
+        return super().validate(connection)
+
+    def rested(self, connection: WatchedWebSocket) -> None:
+        """A websocket is idle: somebody else may need its socket. Called by the pool."""
+        super().rested(connection)
+        self._home.idle[connection] = self
+        if self._home.limiter.wanted:
+            asyncio.get_running_loop().call_soon(self._home.make_room)
+
+    def evict(self) -> None:
+        """Give up the one that has been idle longest, if there is one."""
+        given_up = self.shrink(1)
+        self._evicting += given_up
+        self._home.leaving += given_up
+
+    def prewarm(self, n: int = 1) -> Prewarming:
+        """`ConnectionPool.prewarm`; awaiting it raises ConnectFailed where fewer sockets are to spare.
+
+        Nothing is dialled then: requests must not wait for what nobody uses yet.
+        """
+        now = self.statistics()
+        missing, spare = n - now.idle - now.dialing, self._home.limiter.spare - now.dialing
+        if now.state in _OVER or missing <= spare or missing <= 0:
+            return super().prewarm(n)
+        handle = Prewarming(asyncio.get_running_loop())
+        handle.finish(TooManyWaiting(f"{missing} more websockets need sockets, and {max(spare, 0)} are to spare"))
+        return handle
+
+    def _session(self) -> ClientSession:
+        return self._home.open_session()
