@@ -128,6 +128,25 @@ async def test_a_fault_strikes_where_the_number_in_the_whole_says() -> None:
         await ask(ports[3])
 
 
+async def test_a_script_is_played_by_each_server_in_whichever_process_it_is() -> None:
+    profile = Profile.parse({"faults": [{"script": ["unavailable", "ok"], "where": {"server": [0, 2]}}]})
+    async with ShardedFleet(3, processes=2, profile=profile, control_port=0) as fleet:
+        given = {"script": "2x before_head", "where": {"server": 1}}
+        armed = await asyncio.to_thread(called, fleet.control_url, "/-/faults", given)
+        assert (armed["number"], armed["left"], armed["over"]) == (2, {"1": ["2x before_head"]}, False)
+        for index in (0, 2):
+            async with Peer(fleet.endpoints[index].port) as peer:
+                await peer.send(get("/health"))
+                assert (await peer.response()).startswith(b"HTTP/1.1 503 ")
+        await ask(fleet.endpoints[2].port)
+        listed = await asyncio.to_thread(called, fleet.control_url, "/-/faults")
+        assert [(each["number"], each["armed"], each["fired"], each["left"]) for each in listed] == [
+            (1, 3, 2, {"0": ["ok"], "2": []}),
+            (2, 0, 0, {"1": ["2x before_head"]}),
+        ]
+        assert await fleet.clear_faults() == 2
+
+
 async def test_one_control_port_answers_for_all() -> None:
     async with ShardedFleet(3, processes=2, control_port=0) as fleet:
         await ask(fleet.endpoints[2].port, times=2)

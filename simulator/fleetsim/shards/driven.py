@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from fleetsim.control.driven import Described
 from fleetsim.faults.rules import Rule
+from fleetsim.faults.scripts import ScriptRule
 from fleetsim.server import FleetEndpoint, ServerState
 from fleetsim.shards.ledger import ShardedLedger
 from fleetsim.shards.rules import ShardedRules
@@ -62,7 +63,7 @@ class DrivenShards:
     async def rules(self) -> list[Described]:
         return await self._rules.accounts()
 
-    async def arm(self, rule: Rule) -> Described:
+    async def arm(self, rule: Rule | ScriptRule) -> Described:
         return await self._rules.arm(rule)
 
     async def remove(self, number: int) -> Described | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from fleetsim.control.driven import Described, DrivenFleet
 from fleetsim.errors import FleetError
-from fleetsim.faults.rules import Rule
+from fleetsim.faults.scripts import parse_rule
 from fleetsim.fleet import Fleet
 from fleetsim.profile import Profile
 from fleetsim.shards.channel import Answers, Message
@@ -57,7 +57,7 @@ async def _serve(given: socket.socket) -> None:
 async def _be_the_fleet(answers: Answers, start: Message) -> None:
     fleet = _described(start["with"])
     for each in start["with"]["rules"]:
-        fleet.faults.arm(Rule.parse(each["rule"]), number=each["number"])
+        fleet.faults.arm_any(parse_rule(each["rule"]), number=each["number"])
     stop = None
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -128,7 +128,7 @@ class _Desk:
         return await self._fleet.ledger.changed(since)
 
     async def _arm(self, number: int, rule: object) -> Described:
-        return await self._driven.arm(Rule.parse(rule), number=number)
+        return await self._driven.arm(parse_rule(rule), number=number)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 A rule that counts (`times`, `after`, the n-th connection) does so in one place, and shards cannot count together
 without asking each other at every request. So such a rule has to be for servers of one shard, and is refused otherwise.
-All else a rule decides server by server, by the same dice as in one process.
+All else a rule decides server by server, by the same dice as in one process; and a script is played by each server for
+itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from fleetsim.control.driven import Described
 from fleetsim.errors import ControlError, RuleError
 from fleetsim.faults.rules import Rule
+from fleetsim.faults.scripts import ScriptRule
 from fleetsim.shards.shard import Shard, ShardState
 from fleetsim.shards.together import together
 
@@ -25,7 +27,7 @@ __all__ = ["ShardedRules"]
 @dataclass(frozen=True, slots=True)
 class _Armed:
     number: int
-    rule: Rule
+    rule: Rule | ScriptRule
     homes: tuple[Shard, ...]
     due: float
 
@@ -38,34 +40,34 @@ class ShardedRules:
         self._armed: dict[int, _Armed] = {}
         self._count = 0
 
-    def homes(self, rule: Rule) -> tuple[Shard, ...]:
+    def homes(self, rule: Rule | ScriptRule) -> tuple[Shard, ...]:
         """Return the shards with servers that `rule` is for. Raises RuleError for none, or too many to count."""
         homes = tuple(shard for shard in self._shards if self._is_for(rule, shard))
         if not homes:
             wanted = ", ".join(f"{word}={value!r}" for word, value in rule.where.written().items())
             raise RuleError(f"where: expected one of servers 0 to {len(self._tags) - 1}, got {wanted}")
-        if len(homes) > 1:
+        if len(homes) > 1 and isinstance(rule, Rule):
             _check_counts_nothing(rule, homes)
         return homes
 
-    def _is_for(self, rule: Rule, shard: Shard) -> bool:
+    def _is_for(self, rule: Rule | ScriptRule, shard: Shard) -> bool:
         return any(rule.where.is_for_server(index, self._tags[index]) for index in shard.servers)
 
-    def add(self, rule: Rule) -> int:
+    def add(self, rule: Rule | ScriptRule) -> int:
         """Note `rule` for the shards that are still to start, and return its number. Raises what `homes` raises."""
         homes = self.homes(rule)
         self._count += 1
-        due = math.inf if rule.for_ is None else _now() + rule.for_
+        due = _now() + rule.for_ if isinstance(rule, Rule) and rule.for_ is not None else math.inf
         self._armed[self._count] = _Armed(self._count, rule, homes, due)
         return self._count
 
-    async def arm(self, rule: Rule) -> Described:
+    async def arm(self, rule: Rule | ScriptRule) -> Described:
         """Arm `rule`, and return its account when it holds. Raises what `homes` raises, and ControlError when none of
         its shards serves. Cancelling it may leave it armed."""
         homes = self.homes(rule)
         serving = [shard for shard in homes if shard.state is ShardState.SERVING]
         if not serving:
-            raise ControlError(f"{', '.join(map(str, homes))}: expected one that serves, for {rule.fault.name}")
+            raise ControlError(f"{', '.join(map(str, homes))}: expected one that serves, for {_name(rule)}")
         number = self.add(rule)
         accounts = await together(shard.call("arm", number=number, rule=rule.written()) for shard in serving)
         return _summed(self._armed[number], accounts)
@@ -115,8 +117,14 @@ def _check_counts_nothing(rule: Rule, homes: Sequence[Shard]) -> None:
             )
 
 
-def _what_is_left(armed: _Armed) -> Rule:
-    return armed.rule if armed.due == math.inf else dataclasses.replace(armed.rule, for_=armed.due - _now())
+def _name(rule: Rule | ScriptRule) -> str:
+    return rule.fault.name if isinstance(rule, Rule) else "a script"
+
+
+def _what_is_left(armed: _Armed) -> Rule | ScriptRule:
+    if isinstance(armed.rule, ScriptRule) or armed.due == math.inf:
+        return armed.rule
+    return dataclasses.replace(armed.rule, for_=armed.due - _now())
 
 
 def _summed(armed: _Armed, accounts: Sequence[Described]) -> Described:
@@ -127,7 +135,12 @@ def _summed(armed: _Armed, accounts: Sequence[Described]) -> Described:
         "armed": sum(each["armed"] for each in own),
         "fired": sum(each["fired"] for each in own),
         "over": all(each["over"] for each in own),
+        **({"left": _left(own)} if isinstance(armed.rule, ScriptRule) else {}),
     }
+
+
+def _left(accounts: Sequence[Described]) -> Described:
+    return {server: steps for each in accounts for server, steps in each["left"].items()}
 
 
 def _now() -> float:
