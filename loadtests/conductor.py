@@ -29,6 +29,7 @@ from loadtests.bridge import side_of
 from loadtests.figures import Figures
 from loadtests.fleet import FleetFailed, FleetUnderLoad, fleet_for
 from loadtests.options import Options
+from loadtests.report import Report
 from loadtests.shapes import Strike
 from loadtests.summary import summary
 from loadtests.thresholds import Finding, judge
@@ -138,7 +139,7 @@ class Conductor:
             missing = self._missing()
             self._add_point()
             self._judge(missing)
-        except ControlError as error:
+        except (ControlError, OSError) as error:
             _log.error("%s", error)
             self._environment.process_exit_code = 2
         finally:
@@ -162,6 +163,9 @@ class Conductor:
             heard, all_of_them = len(self._finals), len(self._workers)
             findings = (Finding("workers that reported", str(heard), str(all_of_them), not missing), *findings)
         print(summary(figures, findings))
+        if self.options.report is not None:
+            written = Report(self.options, figures, findings, self.timeline, after).write(self.options.report)
+            _log.info("report: %s, %s", *written)
         self._set_exit_code(met=all(finding.met for finding in findings))
 
     def _set_exit_code(self, *, met: bool) -> None:

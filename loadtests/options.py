@@ -38,6 +38,7 @@ OPTIONS = (
     Option("--seed", "0", "N", "Chooses prompts, agents and faults."),
     Option("--hostfile", "", "FILE", "A fleet that runs already; none is started then.", shown=False),
     Option("--control", "", "URL", "Where that fleet is driven; its ledger is compared then.", shown=False),
+    Option("--report", "", "PREFIX", "Write PREFIX.json and PREFIX.html."),
     Option("--max-p95", "", "MS", "What 95 % of all runs may take. [no limit]"),
     Option("--max-failures", "", "SHARE", "Failed responses of all, at most. [the shape's: mostly 0]"),
     Option("--min-reuse", "", "SHARE", "Exchanges on a connection that served before, at least. [the shape's]"),
@@ -70,6 +71,7 @@ class Options:
     seed: int
     hostfile: str | None
     control: str | None
+    report: str | None
     limits: Limits
 
     @classmethod
@@ -89,12 +91,13 @@ class Options:
             seed=_whole("--seed", written["seed"], least=0),
             hostfile=written["hostfile"] or None,
             control=written["control"] or None,
+            report=written["report"] or None,
             limits=_limits(SHAPES[name].limits, written),
         )
 
     def written(self) -> dict[str, object]:
         """Return what a report says of them."""
-        left_out = ("shape", "limits", "shape_name")
+        left_out = ("shape", "limits", "shape_name", "report")
         rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
         return {"shape": self.shape_name, **rest}
 

@@ -18,14 +18,18 @@ from fleetsim.units import parse_duration
 from loadtests.figures import Figures
 from loadtests.fleet import FleetFailed, FleetUnderLoad, fleet_for
 from loadtests.options import Options, add_options
+from loadtests.report import Report
 from loadtests.scenarios import SCENARIOS, Maker, Scenario, timed
 from loadtests.shapes import Strike
 from loadtests.summary import summary
 from loadtests.thresholds import judge
+from loadtests.timeline import Timeline, Window
 from loadtests.traffic import Traffic
 from swarmpool import SwarmPoolError, VLLMPool
 
 __all__ = ["load", "main", "maker"]
+
+_SAMPLE_SECONDS = 1.0
 
 
 def maker(name: str) -> Maker:
@@ -43,17 +47,26 @@ def maker(name: str) -> Maker:
     return lambda _traffic, _figures: found
 
 
-async def load(name: str, options: Options, fleet: FleetUnderLoad, *, users: int, duration: float) -> Figures:
+async def load(
+    name: str,
+    options: Options,
+    fleet: FleetUnderLoad,
+    *,
+    users: int,
+    duration: float,
+    timeline: Timeline | None = None,
+) -> Figures:
     """Let up to `users` users run the scenario for `duration` seconds, and return what was measured.
 
-    Each finishes what it has begun; the pool is closed. What a scenario raises ends the run and is raised. Cancelling
-    it ends all users.
+    Each finishes what it has begun; the pool is closed. `timeline` is told every second. What a scenario raises ends
+    the run and is raised. Cancelling it ends all users.
     """
     figures, make = Figures(), maker(name)
     pool = VLLMPool(fleet.endpoints)
     try:
         async with pool, asyncio.TaskGroup() as group:
-            course = _Course(options, users, duration)
+            course = _Course(options, users, duration, timeline or Timeline())
+            group.create_task(course.watch(pool, figures))
             for number in range(users):
                 run = make(Traffic(options.seed, number), figures)
                 group.create_task(course.user(number, name, run, pool, figures))
@@ -67,8 +80,9 @@ async def load(name: str, options: Options, fleet: FleetUnderLoad, *, users: int
 class _Course:
     """One run, from its beginning on the loop's clock."""
 
-    def __init__(self, options: Options, users: int, duration: float) -> None:
+    def __init__(self, options: Options, users: int, duration: float, timeline: Timeline) -> None:
         self._options, self._users, self._duration = options, users, duration
+        self._timeline = timeline
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._shape = options.shape
@@ -91,8 +105,18 @@ class _Course:
                 pause = self._duration / 100
             await asyncio.sleep(min(pause, max(0.0, self._duration - self._now)))
 
+    async def watch(self, pool: VLLMPool, figures: Figures) -> None:
+        """Add a point every second, and one at the end."""
+        while (now := self._now) < self._duration:
+            await asyncio.sleep(min(_SAMPLE_SECONDS, self._duration - now))
+            figures.look(pool.statistics())
+            users = self._shape.users(min(self._now, self._duration), self._users, self._duration)
+            self._timeline.add(self._now, users, Figures.read(figures.written()))
+
     async def strike(self, strike: Strike, fleet: FleetUnderLoad) -> None:
+        """Let the agents die that `strike` names, at its time."""
         await asyncio.sleep(strike.at)
+        self._timeline.windows.append(Window(self._now, self._now + strike.lasts, strike.label))
         await asyncio.to_thread(fleet.arm, strike)
 
 
@@ -108,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.users < 1:
             raise ValueError(f"--users: expected a whole number of at least 1, got {given.users}")
         return _run(given, Options.read(vars(given)))
-    except (ValueError, FleetFailed, ControlError, SwarmPoolError) as error:
+    except (ValueError, OSError, FleetFailed, ControlError, SwarmPoolError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
 
@@ -117,10 +141,15 @@ def _run(given: argparse.Namespace, options: Options) -> int:
     maker(given.scenario)
     with fleet_for(options) as fleet:
         before = fleet.ledger()
-        figures = asyncio.run(load(given.scenario, options, fleet, users=given.users, duration=given.duration))
+        timeline = Timeline()
+        figures = asyncio.run(
+            load(given.scenario, options, fleet, users=given.users, duration=given.duration, timeline=timeline)
+        )
         after = fleet.quiet_ledger(before)
     findings = judge(figures, options.limits, before, after)
     print(summary(figures, findings))
+    if options.report is not None:
+        Report(options, figures, findings, timeline, after).write(options.report)
     return 0 if all(finding.met for finding in findings) else 1
 
 

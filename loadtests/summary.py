@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from loadtests.figures import DURATIONS, Figures
 from loadtests.thresholds import Finding
 
-__all__ = ["QUANTILES", "summary", "verdict"]
+__all__ = ["QUANTILES", "TITLES", "summary", "verdict"]
 
 QUANTILES = (0.5, 0.95, 0.99)
 
-_TITLES = {
+TITLES = {
     "elapsed": "whole run",
     "queue": "in the queue",
     "wire": "on the wire",
@@ -41,7 +41,7 @@ def _durations(figures: Figures) -> list[str]:
         if histogram.count:
             quantiles = (histogram.quantile(share) or 0.0 for share in QUANTILES)
             values = "".join(f"{value * 1000:11.2f}" for value in (*quantiles, histogram.largest))
-            lines.append(f"{_TITLES[name]:16}{histogram.count:11,}{values}")
+            lines.append(f"{TITLES[name]:16}{histogram.count:11,}{values}")
     return lines
 
 

@@ -103,7 +103,7 @@ def compared(figures: Figures, before: Ledger, after: Ledger) -> list[Finding]:
     In a run without such, the counts are equal or something is wrong.
     """
     unsure = figures.unsure
-    wanted = f"equal within {unsure}, which ended where one end cannot know" if unsure else "equal"
+    wanted = f"equal, but for {unsure} unsure" if unsure else "equal"
     findings = []
     for word in _COUNTED:
         own, seen = figures.connections[word], after[word] - before[word]

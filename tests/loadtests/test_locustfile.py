@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -43,11 +44,16 @@ def test_a_limit_that_is_missed_is_exit_code_1() -> None:
     assert "requests per opened connection" in said
 
 
-def test_agents_die_and_come_back_and_the_counts_still_agree() -> None:
-    ran = locust(*FEW, "--shape", "dying", "UnaryUser", "StreamUser")
+def test_agents_die_and_come_back_and_the_counts_still_agree(tmp_path: Path) -> None:
+    ran = locust(*FEW, "--shape", "dying", "--report", str(tmp_path / "run"), "UnaryUser", "StreamUser")
     assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
     assert ran.stderr.count("1 of 4 agents dead for") == 3
     assert "failed: connect" in ran.stdout
+    written = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    assert written["kept"]
+    assert len(written["timeline"]["windows"]) == 3
+    assert sum(point["failed"] for point in written["timeline"]["points"]) > 0
+    assert (tmp_path / "run.html").read_text("utf-8").count('<rect class="window"') == 15
 
 
 def test_a_run_that_cannot_begin_is_exit_code_2_and_one_line() -> None:

@@ -24,7 +24,7 @@ def test_every_option_is_read() -> None:
     add_options(parser, for_locust=False)
     text = (
         "--shape dying --fleet-size 40 --fleet-profile p.yaml --seed 7 --hostfile h.tsv --control http://[::1]:80 "
-        "--max-p95 250 --max-failures 0.2 --min-reuse 0.8 --min-requests-per-connection 12"
+        "--report r --max-p95 250 --max-failures 0.2 --min-reuse 0.8 --min-requests-per-connection 12"
     )
     options = Options.read(vars(parser.parse_args(text.split())))
     assert options.limits == Limits(p95=0.25, failures=0.2, reuse=0.8, requests_per_connection=12)

@@ -11,6 +11,7 @@ from loadtests.fleet import running_fleet
 from loadtests.options import Options
 from loadtests.run import load, main, maker
 from loadtests.thresholds import judge
+from loadtests.timeline import Timeline
 from swarmpool import VLLMPool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,8 @@ async def test_a_load_counts_what_the_fleet_counts(shape: str, tmp_path: Path) -
     options = Options.read({"shape": shape, "seed": "3"})
     async with Fleet(4) as running:
         with running_fleet(str(running.hostfile(tmp_path / "hosts.tsv")), None) as fleet:
-            figures = await load("unary", options, fleet, users=4, duration=0.5)
+            timeline = Timeline()
+            figures = await load("unary", options, fleet, users=4, duration=0.5, timeline=timeline)
         await running.ledger.wait_for(open_now=0)
         after = {word: getattr(running.ledger, word) for word in ("opened", "closed", "reused", "open_now")}
     findings = judge(figures, options.limits, dict.fromkeys(after, 0), after)
@@ -33,6 +35,8 @@ async def test_a_load_counts_what_the_fleet_counts(shape: str, tmp_path: Path) -
     assert figures.unsure == 0
     assert figures.responses >= 4
     assert figures.runs["unary"] == figures.responses
+    assert timeline.points[-1].at >= 0.5
+    assert len(timeline.windows) == (3 if shape == "dying" else 0)
 
 
 async def test_what_a_scenario_raises_ends_the_load(tmp_path: Path) -> None:
@@ -74,8 +78,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("limit", "code"), [("0", 0), ("1", 1)])
-def test_the_command_runs_a_fleet_of_its_own_and_its_limits_decide_the_exit_code(limit: str, code: int) -> None:
+def test_the_command_runs_a_fleet_of_its_own_and_its_limits_decide_the_exit_code(
+    limit: str, code: int, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "loadtests.run", "scatter-gather", "--duration", "1s", "--fleet-size", "3"]
+    command += ["--report", str(tmp_path / "run")]
     ran = subprocess.run(
         [*command, "--min-reuse", limit], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
@@ -83,3 +90,4 @@ def test_the_command_runs_a_fleet_of_its_own_and_its_limits_decide_the_exit_code
     assert ran.stdout.startswith("reuse ratio ")
     assert ("FAIL  reuse ratio" in ran.stdout) == bool(code)
     assert "ok    reused: client and fleet" in ran.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "run.html"}

@@ -81,7 +81,7 @@ def test_what_only_one_end_can_know_is_allowed_and_said() -> None:
     assert unmet(figures, after=AFTER | {"opened": 9, "closed": 9, "reused": 86}) == []
     assert unmet(figures, after=AFTER | {"opened": 10}) == ["opened: client and fleet"]
     said = [finding.wanted for finding in judge(figures, STRICT, BEFORE, AFTER)]
-    assert said.count("equal within 2, which ended where one end cannot know") == 3
+    assert said.count("equal, but for 2 unsure") == 3
 
 
 def test_a_run_without_a_single_response_is_no_good_run() -> None:
