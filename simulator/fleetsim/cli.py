@@ -18,6 +18,7 @@ _COMMANDS = {
     "faults": "fleetsim.faults.command",
     "prove": "fleetsim.proofs.command",
     "lab": "fleetsim.lab.command",
+    "doctor": "fleetsim.doctor.command",
 }
 
 
