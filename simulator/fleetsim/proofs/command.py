@@ -35,8 +35,8 @@ def prove(names: tuple[str, ...], only: tuple[str, ...], listing: bool, seed: in
     Each claim is a scenario that would break it; the verdict rests on what the client counted and what the fleet saw.
 
     \b
-    Examples: fleetsim prove --client swarmpool --client aiohttp
-              fleetsim prove --client all
+    Example: fleetsim prove --client swarmpool --client aiohttp
+             fleetsim prove --client all
     """
     console = Console(highlight=False)
     if listing:
