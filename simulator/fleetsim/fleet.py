@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from types import EllipsisType, TracebackType
@@ -131,6 +132,7 @@ class Fleet(Assertions):
                 tell_connection=tell_connection,
                 ending_header=ending_header,
                 armoury=self._armoury,
+                anew=partial(make, index),
                 path=path,
                 tls=None if self._authority is None else self._authority.server,
                 websockets=self.profile.websockets,

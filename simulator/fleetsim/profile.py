@@ -101,6 +101,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "faults": (_is_sequence, "a list of faults"),
     "api_key": (_is_name_or_none, "text, or null"),
     "server_load_tracking": (_is_switch, "true or false"),
+    "server_dev_mode": (_is_switch, "true or false"),
     "tls": (_is_switch, "true or false"),
     "seed": (_is_integer, "a whole number"),
     **{key: WEBSOCKET_CHECKS[name] for key, name in _OF_WEBSOCKETS.items()},
@@ -129,6 +130,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
       `fleetsim.faults.rules.Rule`, or a mapping with `script`, as in `fleetsim.faults.scripts.ScriptRule`.
     - `api_key`: required as a bearer token on `/v1...`; never shown in the repr.
     - `server_load_tracking`: whether `/load` counts, as vLLM's `--enable-server-load-tracking`.
+    - `server_dev_mode`: whether there are `/sleep`, `/wake_up` and `/is_sleeping`, as with VLLM_SERVER_DEV_MODE.
     - `tls`: whether the servers speak TLS, with a certificate made for the fleet.
     - `seed`: chooses words and jitter, unless the fleet is given one.
     - `ws_session_deadline`, `ws_idle_deadline`: age, or time without a message, at which the server closes a websocket
@@ -151,6 +153,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     faults: tuple[Rule | ScriptRule, ...] = ()
     api_key: str | None = None
     server_load_tracking: bool = False
+    server_dev_mode: bool = False
     tls: bool = False
     seed: int = 0
     ws_session_deadline: float | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any
@@ -21,7 +22,7 @@ from fleetsim.faults.scripts import Script, Step
 from fleetsim.faults.where import Where
 from fleetsim.hold import Hold
 from fleetsim.ledger import Ledger
-from fleetsim.process import ServerProcess
+from fleetsim.process import Life, ServerProcess
 from fleetsim.wire.endings import Ending, as_ending
 from fleetsim.wire.listener import Listener
 from fleetsim.wire.settings import WireSettings, check_keepalive_timeout
@@ -37,18 +38,20 @@ _LOOPBACK_OF_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noq
 
 
 class ServerState(enum.Enum):
-    """Where a server is in its life."""
+    """Where a server is in its life. DOWN is one whose process a fault has ended, or lets start up: it comes back."""
 
     STARTING = "starting"
     SERVING = "serving"
     DRAINING = "draining"
+    DOWN = "down"
     DEAD = "dead"
 
 
 _LEGAL_MOVES = {
     ServerState.STARTING: {ServerState.SERVING, ServerState.DEAD},
-    ServerState.SERVING: {ServerState.DRAINING, ServerState.DEAD},
-    ServerState.DRAINING: {ServerState.DEAD},
+    ServerState.SERVING: {ServerState.DRAINING, ServerState.DOWN, ServerState.DEAD},
+    ServerState.DRAINING: {ServerState.SERVING, ServerState.DOWN, ServerState.DEAD},
+    ServerState.DOWN: {ServerState.SERVING, ServerState.DEAD},
     ServerState.DEAD: set[ServerState](),
 }
 
@@ -84,6 +87,7 @@ class FakeVLLMServer:
     - `keepalive_timeout`: seconds until an idle connection is closed; None never.
     - `tell_connection`: add `x-fleet-connection` and `x-fleet-request` to every response; vLLM sends neither.
     - `armoury`: the fleet's; by default one of its own.
+    - `anew`: makes the answer after a fault has ended its process; by default it stays the same.
     - `ending_header`: whether the request header X-Fleet-Ending is honoured; None, if it comes from a loopback address.
     - `websockets`: its ways with them.
 
@@ -105,6 +109,7 @@ class FakeVLLMServer:
         tell_connection: bool = False,
         ending_header: bool | None = None,
         armoury: Armoury | None = None,
+        anew: Callable[[], Answer] | None = None,
         path: str | os.PathLike[str] | None = None,
         tls: SSLContext | None = None,
         websockets: WebSocketSettings = DEFAULT_WEBSOCKETS,
@@ -121,7 +126,7 @@ class FakeVLLMServer:
         self.state = ServerState.STARTING
         self._listener: Listener | None = None
         self._process: ServerProcess | None = None
-        self._pausing = False
+        self._pausing, self._anew = False, anew
         self._settings = WireSettings(
             answer,
             as_ending(ending),
@@ -246,14 +251,26 @@ class FakeVLLMServer:
         listener = Listener(self._settings, self._book, self.index)
         try:
             await self._listen(listener)
-            self._listener, self._process = listener, ServerProcess(listener, self._settings, self._book)
+            self._listener, self._process = listener, ServerProcess(listener, self._settings, self._book, self._life())
             self._move(ServerState.SERVING)
             await self._rules.doorkeeper.open(self._process)
         except BaseException:
             self._rules.doorkeeper.leave()
+            if self._process is not None:
+                self._process.stop()
             listener.end_all()
             self._move(ServerState.DEAD)
             raise
+
+    def _life(self) -> Life:
+        return Life(
+            ledger=self.ledger,
+            leaving=partial(self._move, ServerState.DRAINING),
+            gone=partial(self._move, ServerState.DOWN),
+            back=partial(self._move, ServerState.SERVING),
+            anew=self._anew,
+            submit=self._rules.doorkeeper.submit,
+        )
 
     async def _listen(self, listener: Listener) -> None:
         if self._path is None:
@@ -285,10 +302,11 @@ class FakeVLLMServer:
         """Stop as uvicorn does on SIGTERM, and return when the last connection is gone, however long that takes.
 
         New connections are refused, idle ones get a FIN at once; a response still to come says `connection: close`
-        where its head is yet to be written, and is the last on its connection. Cancelling it leaves the server
-        draining. Raises IllegalMoveError unless the server is serving.
+        where its head is yet to be written, and is the last on its connection. Faults of the server as a whole begin
+        and end no more. Cancelling it leaves the server draining. Raises IllegalMoveError unless it is serving.
         """
         self._move(ServerState.DRAINING)
+        self._end_faults()
         self._settings.draining = True
         listener = self._bound()
         listener.stop_listening()
@@ -319,9 +337,14 @@ class FakeVLLMServer:
         """Stop listening and end all connections at once; `close` waits for what that sets going."""
         if self.state is not ServerState.DEAD:
             self._move(ServerState.DEAD)
-        self._rules.doorkeeper.leave()
+        self._end_faults()
         if self._listener is not None:
             self._listener.end_all()
+
+    def _end_faults(self) -> None:
+        self._rules.doorkeeper.leave()
+        if self._process is not None:
+            self._process.stop()
 
     async def close(self) -> None:
         """`end_all`, and return when no socket, task or timer of it is left.
@@ -331,6 +354,8 @@ class FakeVLLMServer:
         """
         self.end_all()
         await self._rules.doorkeeper.settled()
+        if self._process is not None:
+            await self._process.settled()
         if self._listener is not None:
             await self._listener.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import cast
 
 import aiohttp
 import pytest
@@ -15,7 +16,7 @@ from fleetsim import Fleet
 from fleetsim.book import Book
 from fleetsim.faults.catalogue import Fault, parse_fault
 from fleetsim.faults.kinds import Standing
-from fleetsim.process import ServerProcess
+from fleetsim.process import Life, ServerProcess
 from fleetsim.wire.listener import Listener
 from fleetsim.wire.settings import WireSettings
 
@@ -101,7 +102,8 @@ def standing(name: str) -> Standing:
 async def listening(backlog: int = 8) -> tuple[ServerProcess, Listener, int]:
     listener = Listener(settings := WireSettings(hello), book := Book(), 0)
     book.add_part()
-    return ServerProcess(listener, settings, book), listener, await listener.listen("127.0.0.1", 0, backlog)
+    process = ServerProcess(listener, settings, book, cast("Life", None))  # none of these ends the process
+    return process, listener, await listener.listen("127.0.0.1", 0, backlog)
 
 
 async def is_answered(port: int) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from answers import hello
 from raw_http import Peer, dated, get, post
 
-from fleetsim import FaultError, Fleet, Profile, parse_fault
+from fleetsim import FaultError, Fleet, Profile, ServerState, parse_fault
 
 JSON = "content-type: application/json"
 HEALTHY = b"HTTP/1.1 200 OK\r\ndate: <date>\r\nserver: uvicorn\r\ncontent-length: 0\r\nvary: Origin\r\n\r\n"
@@ -141,3 +141,162 @@ async def test_no_request_can_ask_for_what_holds_for_the_process(fault: str) -> 
         assert refused.startswith(b"HTTP/1.1 400 Bad Request\r\n")
         expected = f"X-Fleet-Fault: fault '{fault}' strikes at process: no request can ask for it\n"
         assert refused.endswith(expected.encode())
+
+
+# An engine that is dead, or asleep. Requests are under way when it happens: what runs takes an hour to its next token.
+
+HOURLY = Profile(ttft=0.0, itl=3600, output_tokens=3)
+DEAD = (
+    b'{"error":{"message":"The server had an error while processing your request.","type":"InternalServerError",'
+    b'"param":null,"code":500}}'
+)
+PAUSED = (
+    b'{"error":{"message":"Generation is paused. Please retry after it resumes.","type":"ServiceUnavailableError",'
+    b'"param":null,"code":503}}'
+)
+
+
+def chunk(event: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+async def under_way(peer: Peer, path: str = "/v1/chat/completions", **words: Any) -> None:
+    """A stream that has said its first token."""
+    body = {"messages": [{"role": "user", "content": "hi"}], "prompt": "hi", "stream": True, **words}
+    await peer.send(post(path, JSON, body=json.dumps(body).encode()))
+    await peer.until(b'":"')
+    while not peer.is_quiet():
+        await peer.some()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/generate"])
+async def test_a_stream_gets_vllms_error_event_when_its_engine_dies_and_its_connection_is_kept(path: str) -> None:
+    async with Fleet(1, profile=HOURLY) as fleet, Peer(fleet[0].port) as peer:
+        await under_way(peer, path)
+        async with fleet[0].fault("engine_death") as rule:
+            assert await peer.until(b"0\r\n\r\n") == (
+                chunk(b"data: %b\n\n" % DEAD) + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+            )
+            assert await said(peer, get("/health")) == UNWELL
+            failed = await said(peer, chat())
+            assert failed.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+            assert failed.endswith(DEAD)
+            assert b"vary: Origin\r\n" in failed
+            assert (rule.armed, rule.fired) == (1, 1)
+        assert await said(peer, get("/health")) == HEALTHY
+        (connection,) = fleet.ledger.connection_records()
+        assert connection.faults == ("engine_death",)
+        told = [(each.status, each.outcome, each.faults) for each in fleet.ledger.request_records()]
+        assert told[:3] == [
+            (200, "complete", ("engine_death",)),
+            (503, "complete", ("engine_death",)),
+            (500, "complete", ("engine_death",)),
+        ]
+        assert told[3][2] == ()
+
+
+async def test_a_unary_request_under_way_gets_the_500_when_its_engine_dies() -> None:
+    async with Fleet(1, profile=HOURLY) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(chat())
+        await fleet.ledger.wait_for(in_flight=1)
+        async with fleet[0].fault("engine_death"):
+            assert (await peer.response()).endswith(DEAD)
+
+
+async def test_what_needs_no_engine_is_answered_by_one_that_is_dead() -> None:
+    async with Fleet(1) as fleet, Peer(fleet[0].port) as peer, fleet[0].fault("engine_death"):
+        assert (await said(peer, get("/version"))).endswith(b'{"version":"0.33.0"}')
+        assert (await said(peer, chat(model="unknown"))).startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+async def test_the_watchdog_ends_the_server_whose_engine_is_dead() -> None:
+    async with Fleet(1) as fleet, Peer(fleet[0].port) as idle:
+        await said(idle, get("/health"))
+        async with fleet[0].fault("engine_death", exits=0.01):
+            assert await idle.to_the_end() == b""
+            await fleet.ledger.wait_for(open_now=0)
+            with pytest.raises(ConnectionRefusedError):
+                await Peer(fleet[0].port).__aenter__()
+            states = [fleet[0].state]
+        assert [*states, fleet[0].state] == [ServerState.DOWN, ServerState.SERVING]
+        async with Peer(fleet[0].port) as again:
+            assert await said(again, get("/health")) == HEALTHY
+
+
+async def test_a_death_may_be_survived_for_ever() -> None:
+    fault = parse_fault("engine_death;exits=none")
+    assert fault.written() == "engine_death;exits=none"
+    assert parse_fault("engine_death").written() == "engine_death"
+    async with Fleet(1) as fleet, Peer(fleet[0].port) as peer, fleet[0].fault(fault):
+        assert await said(peer, get("/health")) == UNWELL
+
+
+async def test_aiohttp_reads_the_error_of_a_dead_engine_in_a_whole_stream() -> None:
+    body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
+    async with (
+        Fleet(1, profile=HOURLY) as fleet,
+        aiohttp.ClientSession(fleet[0].url) as session,
+        session.post("/v1/chat/completions", json=body) as response,
+    ):
+        async for line in response.content:
+            if b'"content":"' in line and b'""' not in line:
+                break
+        async with fleet[0].fault("engine_death"):
+            assert (await response.read()).endswith(b"data: %b\n\ndata: [DONE]\n\n" % DEAD)
+            assert response.status == 200
+            assert await status(session, "GET", "/health") == 503
+
+
+@pytest.mark.parametrize(
+    ("fault", "health", "other"), [("engine_death", 503, 500), ("sleep", 200, 503)], ids=["dead", "asleep"]
+)
+async def test_an_answer_of_ones_own_has_no_engine_and_is_halted_all_the_same(
+    fault: str, health: int, other: int
+) -> None:
+    async with Fleet(1, answer=lambda index: hello) as fleet, aiohttp.ClientSession(fleet[0].url) as session:
+        async with fleet[0].fault(fault):
+            assert [await status(session, "GET", path) for path in ("/health", "/any")] == [health, other]
+        assert [await status(session, "GET", path) for path in ("/health", "/any")] == [200, 200]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/generate"])
+async def test_putting_it_to_sleep_aborts_what_runs_and_refuses_what_comes(path: str) -> None:
+    async with Fleet(1, profile=HOURLY) as fleet, Peer(fleet[0].port) as peer:
+        await under_way(peer, path)
+        async with fleet[0].fault("sleep"):
+            last = await peer.until(b"0\r\n\r\n")
+            assert last.count(b'"finish_reason":"abort"') == 1
+            assert last.endswith(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+            refused = await said(peer, chat())
+            assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert refused.endswith(PAUSED)
+            assert await said(peer, get("/health")) == HEALTHY
+
+
+async def test_a_unary_answer_that_is_aborted_has_what_was_said_by_then() -> None:
+    async with Fleet(1, profile=HOURLY) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(chat())
+        await fleet.ledger.wait_for(in_flight=1)
+        async with fleet[0].fault("sleep"):
+            answer = json.loads((await peer.response()).partition(b"\r\n\r\n")[2])
+    assert answer["choices"][0]["finish_reason"] == "abort"
+    assert answer["usage"]["completion_tokens"] == 1
+    assert answer["choices"][0]["message"]["content"]
+
+
+async def test_aiohttp_gets_a_503_from_a_server_asleep() -> None:
+    async with (
+        Fleet(1) as fleet,
+        aiohttp.ClientSession(fleet[0].url) as session,
+        fleet[0].fault("sleep"),
+        session.post("/v1/completions", json={"prompt": "hi"}) as response,
+    ):
+        assert (response.status, await response.read()) == (503, PAUSED)
+
+
+async def test_who_is_asleep_by_a_fault_is_woken_only_by_its_end() -> None:
+    async with Fleet(1, profile=Profile(server_dev_mode=True)) as fleet, Peer(fleet[0].port) as peer:
+        async with fleet[0].fault("sleep"):
+            assert (await said(peer, post("/wake_up"))).endswith(b'{"status":"awake","tags":null}')
+            assert (await said(peer, get("/is_sleeping"))).endswith(b'{"is_sleeping":true}')
+        assert (await said(peer, get("/is_sleeping"))).endswith(b'{"is_sleeping":false}')

@@ -29,7 +29,7 @@ class Steered:
 
 def process(answer: Answer) -> tuple[ServerProcess, WireSettings]:
     settings = WireSettings(answer)
-    return ServerProcess(cast("Any", None), settings, Book()), settings
+    return ServerProcess(cast("Any", None), settings, Book(), cast("Any", None)), settings
 
 
 def through(mark: bytes) -> Any:

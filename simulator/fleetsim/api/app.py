@@ -21,6 +21,7 @@ from fleetsim.api.models import list_models
 from fleetsim.api.realtime import realtime
 from fleetsim.api.refusals import RefusalError, detail, halted
 from fleetsim.api.served import Server
+from fleetsim.api.sleeping import is_sleeping, sleep, wake_up
 from fleetsim.api.tokenize import detokenize, tokenize
 from fleetsim.engine import EngineHaltedError, Halt
 from fleetsim.exchange import Answer, ApiRequest, Reply, Unary, WebSocket
@@ -45,6 +46,12 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/detokenize": {"POST": detokenize},
     "/generate": {"POST": generate},
 }
+_DEV_ROUTES: dict[str, dict[str, Route]] = {
+    "/sleep": {"POST": sleep},
+    "/wake_up": {"POST": wake_up},
+    "/is_sleeping": {"GET": is_sleeping},
+}
+_WITH_DEV_ROUTES = _ROUTES | _DEV_ROUTES
 _WEBSOCKETS: dict[str, WebSocketRoute] = {
     "/v1/realtime": realtime,
     "/echo": echo,
@@ -67,10 +74,11 @@ def make_app(profile: Profile, *, seed: int, index: int, in_flight: Callable[[],
 
 
 class _App:
-    __slots__ = ("_server",)
+    __slots__ = ("_routes", "_server")
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._routes = _WITH_DEV_ROUTES if server.served.profile.server_dev_mode else _ROUTES
 
     async def __call__(self, request: ApiRequest) -> Reply | WebSocket:
         if self._server.served.api_key is not None and not self._authorized(request):
@@ -78,7 +86,7 @@ class _App:
         if request.websocket:
             granting = _WEBSOCKETS.get(request.path)
             return _NO_WEBSOCKET if granting is None else await granting(self._server, request)
-        routes = _ROUTES.get(request.path)
+        routes = self._routes.get(request.path)
         if routes is None:
             return _no_route(request)
         route = routes.get(request.method)

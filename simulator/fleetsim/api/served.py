@@ -100,7 +100,18 @@ class Server:
     generates now, and `halt` what keeps its own engine from it, if anything does.
     """
 
-    __slots__ = ("_last_id", "_own_engine", "engine", "halt", "in_flight", "index", "seed", "served")
+    __slots__ = (
+        "_halt_from_without",
+        "_last_id",
+        "_own_engine",
+        "_sleeps",
+        "engine",
+        "halt",
+        "in_flight",
+        "index",
+        "seed",
+        "served",
+    )
 
     def __init__(self, profile: Profile, *, seed: int, index: int, in_flight: Callable[[], int]) -> None:
         self.served = served(profile)
@@ -112,12 +123,34 @@ class Server:
         self._own_engine = LatencyEngine(profile, chance=chance)
         self.engine: Engine = self._own_engine
         self.halt: Halt | None = None
+        self._halt_from_without: Halt | None = None
+        self._sleeps = False
 
     def steer(self, pace: float, halt: Halt | None) -> None:
         """See `Steered.steer`."""
+        self._halt_from_without = halt
+        self._own_engine.slow_down(pace)
+        self._settle()
+
+    @property
+    def is_sleeping(self) -> bool:
+        """Whether the engine sleeps, whoever put it to sleep."""
+        return self._sleeps or self._halt_from_without is Halt.ASLEEP
+
+    def sleep(self) -> None:
+        """Put the engine to sleep: what runs ends with `abort`."""
+        self._sleeps = True
+        self._settle()
+
+    def wake_up(self) -> None:
+        """Take `sleep` back. What halts it from without goes on doing so."""
+        self._sleeps = False
+        self._settle()
+
+    def _settle(self) -> None:
+        halt = self._halt_from_without or (Halt.ASLEEP if self._sleeps else None)
         self.halt = halt
         self.engine = self._own_engine if halt is None else HaltedEngine(halt)
-        self._own_engine.slow_down(pace)
         reason = None if halt is None else _ENDS_WITH.get(halt)
         if reason is not None:
             self._own_engine.stop(reason)

@@ -48,6 +48,7 @@ _MODULES = (
     "fleetsim.faults.status",
     "fleetsim.faults.websocket",
     "fleetsim.faults.engine",
+    "fleetsim.faults.process",
 )
 
 

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar
 
-from fleetsim.api.refusals import RefusalError
+from fleetsim.api.refusals import RefusalError, halted
+from fleetsim.engine import EngineDeadError, Halt, PausedError
 from fleetsim.exchange import Answer, ApiRequest, Reply, Unary, WebSocket
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.kinds import Process, Standing, Undo
-from fleetsim.faults.parameters import choice, count, number
+from fleetsim.faults.parameters import choice, count, duration, number
 
-__all__ = ["BrownOut", "LyingHealth"]
+__all__ = ["BrownOut", "EngineDeath", "LyingHealth", "Sleep"]
 
 _HEALTH = {"/health": ("GET",), "/ping": ("GET", "POST")}
+_SEEN = "A response of that status; an error only if it is asked for (raise_for_status)."
 _WELL, _UNWELL = Unary(HTTPStatus.OK, b"", None), Unary(HTTPStatus.SERVICE_UNAVAILABLE, b"", None)
 
 
@@ -71,6 +73,81 @@ class LyingHealth(Standing):
             return _UNWELL if _asks_for_health(request) else await honest(request)
 
         return answer
+
+
+@catalogued
+@dataclass(frozen=True, slots=True)
+class EngineDeath(Standing):
+    """The engine crashes and the server lives on, for a while: requests fail with 500, and health says 503.
+
+    Requests under way fail too, but those to an answer of one's own, which has no engine. When the rule is over the
+    engine, or the whole server if that has gone by then, begins anew.
+    """
+
+    name: ClassVar[str] = "engine_death"
+    stage: ClassVar[Stage] = Stage.PROCESS
+    wire: ClassVar[str] = (
+        "A stream: an event with vLLM's error object, `data: [DONE]`, the last chunk. Else a whole 500; 503 with an "
+        "empty body from /health. When the server exits: FIN, and RST in answer to SYN."
+    )
+    aiohttp: ClassVar[str] = "A response 500, or a whole stream with an error in it; ClientConnectorError at last."
+    httpx: ClassVar[str] = "The same; ConnectError at last."
+    exits: float | None = duration(
+        5.0,
+        "until vLLM's watchdog ends the server; none: never (VLLM_KEEP_ALIVE_ON_ENGINE_DEATH)",
+        or_none=True,
+    )
+
+    def begin(self, process: Process) -> Undo:
+        undo = process.halt(Halt.DEAD, _dead)
+        if self.exits is None:
+            return undo
+        stay = process.terminate_after(self.name, self.exits)
+
+        async def heal() -> None:
+            await undo()
+            await stay()
+
+        return heal
+
+
+@catalogued
+@dataclass(frozen=True, slots=True)
+class Sleep(Standing):
+    """The engine sleeps, as by vLLM's /sleep: requests under way end with `abort`, those that come are refused.
+
+    /wake_up does not wake it before the rule is over. An answer of one's own finishes what is under way.
+    """
+
+    name: ClassVar[str] = "sleep"
+    stage: ClassVar[Stage] = Stage.PROCESS
+    wire: ClassVar[str] = (
+        'What has been said so far with finish_reason "abort" at status 200; then a whole 503 to each request. '
+        "Health is well."
+    )
+    aiohttp: ClassVar[str] = _SEEN
+    httpx: ClassVar[str] = _SEEN
+
+    def begin(self, process: Process) -> Undo:
+        return process.halt(Halt.ASLEEP, _asleep)
+
+
+def _dead(answer: Answer) -> Answer:  # noqa: ARG001 (nobody is asked)
+    failure = halted(EngineDeadError()).reply()
+
+    async def dead(request: ApiRequest) -> Reply:
+        return _UNWELL if _asks_for_health(request) else failure
+
+    return dead
+
+
+def _asleep(answer: Answer) -> Answer:
+    refusal = halted(PausedError()).reply()
+
+    async def asleep(request: ApiRequest) -> Reply | WebSocket:
+        return await answer(request) if _asks_for_health(request) else refusal
+
+    return asleep
 
 
 def _asks_for_health(request: ApiRequest) -> bool:

@@ -108,6 +108,17 @@ class Process(Protocol):
     def answer_through(self, wrapping: Wrapping) -> Undo:
         """Let `wrapping` answer in place of the server, which it is given."""
 
+    def kill(self, name: str, back_after: float | None = None) -> Undo:
+        """Cut everything at once, for the fault `name`. A new process begins when nothing wants it away any more,
+        which this does no longer `back_after` seconds after the old one has gone."""
+
+    def terminate(self, name: str, halt: Halt | None, patience: float, back_after: float | None = None) -> Undo:
+        """As `kill`, but let it end in vLLM's order: `halt` is what its engine does, for `patience` seconds at most
+        where it drains."""
+
+    def terminate_after(self, name: str, seconds: float) -> Undo:
+        """Tell it to end in `seconds`, its engine being as it is then."""
+
 
 class Handshaking(Protocol):
     """What a fault may do to the handshake of a websocket, before it is written."""

@@ -12,10 +12,11 @@ from fleetsim.units import format_duration, parse_duration
 __all__ = ["choice", "count", "duration", "number"]
 
 
-def duration(default: float | None, meaning: str) -> Any:
-    """A field in seconds, written as `80ms` or `1.5s`. With None as default it may be left out."""
-    read = parse_duration if default is not None else _or_none(parse_duration)
-    return _field(default, read, "duration", meaning, format_duration)
+def duration(default: float | None, meaning: str, *, or_none: bool = False) -> Any:
+    """A field in seconds, written as `80ms` or `1.5s`. With None as default it may be left out; `or_none` takes
+    `none` for None."""
+    read = _or_none(parse_duration) if or_none or default is None else parse_duration
+    return _field(default, read, "duration or none" if or_none else "duration", meaning, _shown)
 
 
 def count(default: int | None, unit: str, meaning: str, *, least: int = 0, most: int | None = None) -> Any:
@@ -63,9 +64,13 @@ def choice(default: str, meaning: str, *values: str) -> Any:
     return _field(default, read, " or ".join(words), meaning, str)
 
 
+def _shown(seconds: float | None) -> str:
+    return "none" if seconds is None else format_duration(seconds)
+
+
 def _field(default: object, read: Callable[[Any], object], unit: str, meaning: str, show: Callable[[Any], str]) -> Any:
     return dataclasses.field(default=default, metadata={"read": read, "unit": unit, "meaning": meaning, "show": show})
 
 
 def _or_none(read: Callable[[object], object]) -> Callable[[object], object]:
-    return lambda value: None if value is None else read(value)
+    return lambda value: None if value in (None, "none") else read(value)

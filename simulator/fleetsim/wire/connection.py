@@ -18,6 +18,8 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import TYPE_CHECKING
 
 from aiohttp.http import RawRequestMessage
@@ -127,6 +129,14 @@ class Connection(SeamConnection):
     def end_now(self) -> None:
         """Close at once and stop the work for its request."""
         self._note_end("server", "fin")
+        self._wire.abort()
+        self._cancel_work()
+
+    def cut(self) -> None:
+        """End as the kernel ends it for a process that is gone: an RST where something has come that nobody read."""
+        sock = self._wire.get_extra_info("socket")
+        unread = sock is not None and ioctl(sock.fileno(), FIONREAD, bytes(4)) != bytes(4)
+        self._note_end("server", "rst" if unread else "fin")
         self._wire.abort()
         self._cancel_work()
 

@@ -202,6 +202,11 @@ class Listener(web.Server):
         for connection in tuple(self._alive):
             connection.end_now()
 
+    def cut_connections(self) -> None:
+        """End every connection there is as the kernel does for a process that is gone, and go on listening."""
+        for connection in tuple(self._alive):
+            connection.cut()
+
     async def close(self) -> None:
         """`end_all`, and return when all is gone. Raises StuckRequestError when cancelled requests do not stop."""
         self.end_all()
