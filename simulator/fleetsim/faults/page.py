@@ -30,6 +30,8 @@ header can ask for those of the stages *connect* and *process*.
 A request for a websocket is answered by a handshake, a response without a body: the faults of the other stages strike
 that, and those of the stage *websocket* strike such requests and no others.
 
+Which connection, request or server it strikes, and when, is said by a rule: see [rules.md](rules.md).
+
 A duration is written as `80ms`, `1.5s` or `2m`.
 """
 
