@@ -13,11 +13,22 @@ from typing import Any, Protocol
 import aiohttp
 
 from swarmpool._version import __version__
+from swarmpool.connection_pool import Lease
 from swarmpool.endpoints import AgentEndpoint
 from swarmpool.responses import Response
 from swarmpool.vllm import VLLMPool
+from swarmpool.watched import WatchedWebSocket
+from swarmpool.websockets import WebSocketPool
 
-__all__ = ["ProvingClient", "ProvingCounts", "ProvingOutcome", "ProvingPool", "client"]
+__all__ = [
+    "ProvingClient",
+    "ProvingCounts",
+    "ProvingLease",
+    "ProvingOutcome",
+    "ProvingPool",
+    "ProvingWebSockets",
+    "client",
+]
 
 _CONTEXT = 131_072  # tokens; given, so that no request for it is mixed into the counts
 
@@ -48,6 +59,11 @@ class _Options(Protocol):
     def model(self) -> str: ...
     @property
     def max_tokens(self) -> int: ...
+
+
+class _WebSocketOptions(Protocol):
+    @property
+    def max_session_duration(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,11 @@ class ProvingPool:
         """The sub-pool that `by_tag`, `sample`, `select` or `slice` gives."""
         return ProvingPool(getattr(self._pool, kind)(*arguments))
 
+    def websockets(self, index: int, path: str, options: _WebSocketOptions) -> ProvingWebSockets:
+        """The websockets of one agent."""
+        pool = self._pool.websockets(index, path, max_session_duration=options.max_session_duration)
+        return ProvingWebSockets(pool)
+
     def counts(self) -> ProvingCounts:
         """What the tree has counted so far."""
         statistics = self._pool.statistics()
@@ -125,6 +146,49 @@ class ProvingPool:
         )
 
 
+class ProvingWebSockets:
+    """A `WebSocketPool` behind the few calls of the protocol."""
+
+    def __init__(self, pool: WebSocketPool) -> None:
+        self._pool = pool
+
+    async def borrow(self) -> ProvingLease:
+        """A lease. Raises `PoolClosed`, and what goes wrong on the wire."""
+        return ProvingLease(await self._pool.acquire())
+
+    def invalidate(self) -> None:
+        """`ConnectionPool.invalidate`."""
+        self._pool.invalidate()
+
+    async def prewarm(self, number: int) -> None:
+        """`ConnectionPool.prewarm`, awaited."""
+        await self._pool.prewarm(number)
+
+    async def close(self) -> None:
+        """Close the pool at once, without a drain."""
+        await self._pool.aclose(drain=0)
+
+
+class ProvingLease:
+    """A websocket of one's own."""
+
+    def __init__(self, lease: Lease[WatchedWebSocket]) -> None:
+        self._lease = lease
+
+    async def ask(self, text: str) -> str:
+        """Send a text and return the next one that comes."""
+        await self._lease.connection.send_str(text)
+        return str(await self._lease.connection.receive_str())
+
+    def give_back(self) -> None:
+        """Release the lease."""
+        self._lease.release()
+
+    def discard(self) -> None:
+        """Discard the lease."""
+        self._lease.discard()
+
+
 def _outcome(response: Response) -> ProvingOutcome:
     if response.success:
         return ProvingOutcome(True, response.text, "")
@@ -135,7 +199,7 @@ class ProvingClient:
     """The adapter."""
 
     name = "swarmpool"
-    features = frozenset({"views", "ledger"})
+    features = frozenset({"views", "ledger", "websockets"})
     version = f"swarmpool {__version__} over aiohttp {aiohttp.__version__}"
 
     def build(self, endpoints: Sequence[_Endpoint], options: _Options) -> ProvingPool:

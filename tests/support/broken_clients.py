@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import broken_websockets
 
 from fleetsim.proofs.aiohttp_client import AiohttpPool
 from fleetsim.proofs.aiohttp_client import client as bare_aiohttp
@@ -324,4 +325,16 @@ BROKEN = (
     _broken("refusal", Reopening, r"of 2 calls on a closed pool were not refused"),
     Broken("refusal", bare_aiohttp, r"a pool dropped open in its running loop warned \d times, not once"),
     _broken("ledgers-agree", Miscounting, r"when quiet the client counts 0 closed, the fleet [1-9]", "ledger"),
+    *(
+        _broken(claim, pool, why, "websockets")
+        for claim, pool, why in (
+            ("ws-reuse", broken_websockets.OneShot, r"20 callers in turn opened 20 websockets, not 1"),
+            ("ws-reuse", broken_websockets.Simple, r"'after an unread answer' was answered with 'unread'"),
+            ("ws-deadline", broken_websockets.Simple, r"given back past its time: 1 websocket open, not 0"),
+            ("ws-peer-close", broken_websockets.Simple, r"raised \w+"),
+            ("ws-invalidate", broken_websockets.Cutting, r"after invalidate, with one in use: 0 websockets open"),
+            ("ws-prewarm", broken_websockets.Greedy, r"prewarm\(6\) opened 18 websockets"),
+            ("ws-close", broken_websockets.Reckless, r"callers still wait when close has returned"),
+        )
+    ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
+from websocket_peer import WebSocketPeer
 
 from swarmpool import EmptyPool, PoolClosed
 from swarmpool.proving import ProvingPool, client
@@ -36,7 +37,7 @@ def make_pool(*places: Place) -> ProvingPool:
 
 def test_the_adapter_has_every_feature_there_is() -> None:
     assert client.name == "swarmpool"
-    assert client.features == {"views", "ledger"}
+    assert client.features == {"views", "ledger", "websockets"}
 
 
 async def test_what_happens_on_the_wire_is_an_outcome_that_names_its_kind() -> None:
@@ -58,6 +59,31 @@ async def test_the_counts_are_those_of_the_tree() -> None:
     assert counts == view.counts()
     assert (counts.opened, counts.open, counts.peak_open, counts.peak_in_flight) == (0, 0, 1, 1)
     await pool.close()
+
+
+@dataclass
+class Sockets:
+    max_session_duration: float | None = 60.0
+
+
+async def test_websockets_are_borrowed_given_back_and_discarded() -> None:
+    async with WebSocketPeer().serving() as peer:
+        pool = make_pool(Place(*peer.place))
+        await pool.open()
+        websockets = pool.websockets(0, "/ws", Sockets())
+        await websockets.prewarm(1)
+        first = await websockets.borrow()
+        assert await first.ask("hello") == "hello"
+        first.give_back()
+        second = await websockets.borrow()
+        assert await second.ask("again") == "again"
+        websockets.invalidate()
+        second.discard()
+        assert len(peer.sockets) == 1
+        await websockets.close()
+        with pytest.raises(PoolClosed):
+            await websockets.borrow()
+        await pool.close()
 
 
 async def test_misuse_raises() -> None:

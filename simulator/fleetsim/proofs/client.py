@@ -22,6 +22,7 @@ __all__ = [
     "BUILT_IN",
     "FEATURES",
     "GROUP",
+    "Borrowed",
     "Client",
     "ClientError",
     "Counts",
@@ -30,6 +31,9 @@ __all__ = [
     "Options",
     "Outcome",
     "Pool",
+    "WebSocketOptions",
+    "WebSocketPool",
+    "WebSockets",
     "client_names",
     "load_client",
     "version_of",
@@ -49,6 +53,7 @@ _INSTALL = "pip install 'swarmpool[clients]'"
 FEATURES: Final[Mapping[str, str]] = {
     "views": "sub-clients over some of the endpoints: by_tag, sample, select, slice",
     "ledger": "exact counts of connections opened, closed, reused and open",
+    "websockets": "a pool of websockets: borrowed one at a time, closed at their deadline, invalidated, prewarmed",
 }
 
 
@@ -143,6 +148,49 @@ class Pool(Protocol):
 
     def counts(self) -> Counts:
         """The client's own counts, now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketOptions:
+    """What a pool of websockets is asked to be. `max_session_duration`: seconds after which one is not used again."""
+
+    max_session_duration: float | None = None
+
+
+class Borrowed(Protocol):
+    """A websocket that nobody else has until it is given back or discarded."""
+
+    async def ask(self, text: str) -> str:
+        """Send `text`, and return the next message that comes."""
+
+    def give_back(self) -> None:
+        """It can serve again."""
+
+    def discard(self) -> None:
+        """It is to be closed."""
+
+
+class WebSockets(Protocol):
+    """A pool of websockets to one URL. A call on a closed one raises; so does what happens on the wire."""
+
+    async def borrow(self) -> Borrowed:
+        """A websocket of one's own, an idle one or a new one. Cancelling the task is how a caller gives up."""
+
+    def invalidate(self) -> None:
+        """Use none again whose handshake began before this moment."""
+
+    async def prewarm(self, number: int) -> None:
+        """Return when so many are idle."""
+
+    async def close(self) -> None:
+        """Close the pool, giving those in use no time."""
+
+
+class WebSocketPool(Pool, Protocol):
+    """The pool of a client with the feature `websockets`."""
+
+    def websockets(self, index: int, path: str, options: WebSocketOptions) -> WebSockets:
+        """Its pool of websockets to `path` of endpoint `index`; called once for each."""
 
 
 class Client(Protocol):

@@ -11,6 +11,14 @@ from fleetsim.proofs.claims.endings import EAGER_EOF, EVERY_ENDING
 from fleetsim.proofs.claims.keepalive import KEEPALIVE_RACE
 from fleetsim.proofs.claims.ledgers import LEDGERS_AGREE
 from fleetsim.proofs.claims.limits import AGENT_CAP, CONCURRENCY, SOCKET_LIMIT
+from fleetsim.proofs.claims.persistent import (
+    WS_CLOSE,
+    WS_DEADLINE,
+    WS_INVALIDATE,
+    WS_PEER_CLOSE,
+    WS_PREWARM,
+    WS_REUSE,
+)
 from fleetsim.proofs.claims.reuse import EXACTLY_N, ONE_CONNECTION
 from fleetsim.proofs.claims.views import SHARED_SESSION, VIEW_CLOSE
 from fleetsim.proofs.claims.waiting import NO_STRANDED_WAITER
@@ -33,4 +41,10 @@ CLAIMS: Final[tuple[Claim, ...]] = (
     NO_STRANDED_WAITER,
     REFUSAL,
     LEDGERS_AGREE,
+    WS_REUSE,
+    WS_DEADLINE,
+    WS_PEER_CLOSE,
+    WS_INVALIDATE,
+    WS_PREWARM,
+    WS_CLOSE,
 )
