@@ -60,17 +60,17 @@ def test_a_claim_may_be_named_by_its_number_in_the_list(tmp_path: Path) -> None:
     assert [claim["name"] for claim in claims] == ["one-connection", "exactly-n"]
 
 
-@pytest.mark.parametrize("number", ["0", "16", "-1", "01"])
+@pytest.mark.parametrize("number", ["0", str(len(CLAIMS) + 1), "-1", "01"])
 def test_a_number_that_no_claim_has_is_one_line_and_2(number: str) -> None:
     result = run("--only", number)
     assert result.exit_code == 2
-    assert f"no claim '{number}': expected 1 to 15 or one of one-connection, " in result.output
+    assert f"no claim '{number}': expected 1 to {len(CLAIMS)} or one of one-connection, " in result.output
 
 
 def test_an_unknown_claim_is_one_line_and_2() -> None:
     result = run("--only", "one-conection")
     assert result.exit_code == 2
-    assert "no claim 'one-conection': expected 1 to 15 or one of one-connection, exactly-n" in result.output
+    assert f"no claim 'one-conection': expected 1 to {len(CLAIMS)} or one of one-connection, exactly-n" in result.output
 
 
 def test_an_unknown_client_is_one_line_and_2() -> None:
