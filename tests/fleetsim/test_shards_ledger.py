@@ -19,6 +19,11 @@ FIGURES: dict[str, Any] = {
     "peak_in_flight": 3,
     "requests_per_connection": {"1": 2, "10": 1},
     "dropped": 0,
+    "websockets": 4,
+    "websockets_open": 1,
+    "peak_websockets": 3,
+    "messages_in": 9,
+    "messages_out": 8,
 }
 
 
@@ -43,6 +48,8 @@ async def test_figures_are_sums_and_peaks_are_bounds() -> None:
     )
     assert (whole.peak_open_at_most, whole.peak_in_flight_at_most) == (6, 6)
     assert (whole.requests_per_connection, whole.dropped) == ({1: 5, 2: 1, 10: 1}, 8)
+    assert (whole.websockets, whole.websockets_open, whole.peak_websockets_at_most) == (8, 2, 6)
+    assert (whole.messages_in, whole.messages_out) == (18, 16)
 
 
 async def test_what_is_lost_is_said_and_counts_for_nothing() -> None:

@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 from answers import hello
 from raw_http import Peer, get
+from raw_websocket import masked, websocket
 
 from fleetsim import Fleet
 
@@ -85,6 +86,19 @@ def test_open_connections_are_listed_when_time_is_up() -> None:
             hold.wait_for_sync(in_flight=1)
             with pytest.raises(AssertionError, match="open, serving GET /stuck"):
                 fleet.assert_all_closed(within=0)
+
+
+async def test_an_open_websocket_is_told_with_what_it_carried() -> None:
+    async with Fleet(1) as fleet:
+        async with websocket(fleet[0].port) as peer:
+            await peer.send(masked(1, b"hi"))
+            await peer.until(b"hi")
+            with pytest.raises(AssertionError, match=r"open, a websocket at /echo, 1 message in and 1 out$"):
+                fleet.assert_opened(at_most=0)
+        await fleet.ledger.wait_for(open_now=0)
+        fleet.assert_all_closed()
+        with pytest.raises(AssertionError, match=r"after .*, a websocket at /echo, 1 message in and 1 out$"):
+            fleet.assert_reused()
 
 
 async def test_balance_is_asserted_per_server() -> None:

@@ -68,6 +68,8 @@ def test_a_websocket_says_what_it_carries_and_how_it_ended() -> None:
     assert websocket_in_words(still) == ("server 1: connection 3, websocket 2 at /echo, 1 message in and 2 out, open")
     closed = dataclasses.replace(still, ended_at=1.25, ended_by="client", ended_how="close", close_code=1000)
     assert websocket_in_words(closed).endswith(", ended by the client (close 1000) after 250ms")
+    (line,) = connections_in_words([dataclasses.replace(CLOSED, connection=3)], [closed])
+    assert line.endswith("ended by the server (rst) after 500ms, a websocket at /echo, 1 message in and 2 out")
     lost = dataclasses.replace(still, ended_at=1.25, ended_by="server", ended_how="rst")
     assert websocket_in_words(lost).endswith(", ended by the server (rst) after 250ms")
 

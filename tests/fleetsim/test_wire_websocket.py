@@ -5,6 +5,8 @@ import asyncio
 import aiohttp
 import pytest
 from fake_pipe import FakePipe, session_on
+from hypothesis import given
+from hypothesis import strategies as st
 from raw_http import Peer
 from raw_websocket import close, closed_with, masked, websocket
 from talking import Talker, echoing, granting
@@ -241,6 +243,46 @@ async def test_the_figures_count_websockets_and_messages() -> None:
         await fleet.ledger.wait_for(websockets_open=0, websockets=2)
         assert fleet.ledger.peak_websockets == 2
         assert [record.number for record in fleet.ledger.websocket_records()] == [1, 2]
+
+
+async def test_a_fleet_is_renewed_under_open_websockets() -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer:
+        await fleet.renew()
+        assert await peer.to_the_end() == b""
+        assert (fleet.ledger.websockets, fleet.ledger.websockets_open, fleet.ledger.journal()) == (0, 0, ())
+
+
+async def test_a_websocket_is_served_over_tls() -> None:
+    async with Fleet(1, tls=True) as fleet, aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{fleet[0].url}/echo", ssl=fleet.ssl_context()) as ws:
+            await ws.send_str("hi")
+            assert await ws.receive_str(timeout=10) == "hi"
+        assert ended(await last_websocket(fleet)) == ("client", "close", 1000)
+
+
+async def test_a_message_under_way_as_the_connection_is_lost_ends_the_talk_quietly() -> None:
+    """aiohttp's own error would be nobody's: `talk` may send from a task of its own."""
+
+    class Lost(FakePipe):
+        async def drain(self) -> None:
+            raise aiohttp.ClientConnectionError("Connection lost")
+
+    with pytest.raises(WebSocketClosedError, match=r"^websocket /echo: lost as a message was sent$"):
+        await session_on(Lost()).send("hi")
+
+
+@given(data=st.lists(st.binary(max_size=60), max_size=8))
+def test_no_bytes_of_a_clients_break_a_session(data: list[bytes]) -> None:
+    async def scenario(loop: Clock) -> None:
+        pipe = FakePipe()
+        session = session_on(pipe)
+        for number, each in enumerate(data):
+            loop.call_later(number, session.feed_data, each)
+        loop.call_later(len(data), session.feed_data, close(1000))
+        await session.run(echoing)
+        assert pipe.ended == ("server", "fin")
+
+    on_clock(scenario)
 
 
 async def test_a_peer_is_still_served_plain_requests_beside_a_websocket() -> None:

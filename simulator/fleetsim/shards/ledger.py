@@ -21,7 +21,7 @@ __all__ = ["ShardedFigures", "ShardedLedger", "ShardedSnapshot"]
 
 
 class ShardedFigures(TypedDict, total=False):
-    """The figures one can wait for: gauges (`open_now`, `in_flight`) exactly, all others at least."""
+    """The figures one can wait for: gauges (`open_now`, `in_flight`, `websockets_open`) exactly, others at least."""
 
     opened: int
     closed: int
@@ -29,6 +29,10 @@ class ShardedFigures(TypedDict, total=False):
     open_now: int
     requests: int
     in_flight: int
+    websockets: int
+    websockets_open: int
+    messages_in: int
+    messages_out: int
 
 
 _NAMES = tuple(ShardedFigures.__annotations__)
@@ -38,7 +42,7 @@ _NAMES = tuple(ShardedFigures.__annotations__)
 class ShardedSnapshot:
     """Every figure over all shards, as `Ledger` explains them, each shard's at an instant of its own.
 
-    `peak_open_at_most` and `peak_in_flight_at_most` are the sums of the shards' peaks. `lost` names the shards whose
+    The peaks whose names end in `_at_most` are the sums of the shards' peaks. `lost` names the shards whose
     process ended unasked, once for each time: what they had counted until then is gone.
     """
 
@@ -52,6 +56,11 @@ class ShardedSnapshot:
     peak_in_flight_at_most: int
     requests_per_connection: Mapping[int, int]
     dropped: int
+    websockets: int
+    websockets_open: int
+    peak_websockets_at_most: int
+    messages_in: int
+    messages_out: int
     lost: tuple[int, ...]
 
 

@@ -39,7 +39,7 @@ class Assertions:
     def assert_reused(self: CountedFleet, *, min_ratio: float = 0.9) -> None:
         """Assert that at least `min_ratio` (0 to 1) of all requests came on a connection that had carried one before.
 
-        A failure lists the connections that carried least.
+        A request for a websocket is one of them. A failure lists the connections that carried least.
         """
         __tracebackhide__ = True
         if not 0 <= min_ratio <= 1:

@@ -8,17 +8,18 @@ from fleetsim.records import ConnectionRecord, RequestRecord, WebSocketRecord
 from fleetsim.units import format_duration
 
 __all__ = [
-    "Busy",
+    "Carried",
     "connection_in_words",
     "connections_in_words",
     "counted",
     "limited",
     "request_in_words",
+    "serving_by_connection",
     "websocket_in_words",
 ]
 
-Busy = RequestRecord | WebSocketRecord
-"""What a connection is doing: answering a request, or carrying a websocket."""
+Carried = RequestRecord | WebSocketRecord
+"""What tells what a connection is there for: a request in flight on it, or the websocket that it became."""
 
 _SHOWN = 12
 
@@ -34,27 +35,33 @@ def limited(lines: Sequence[str], most: int = _SHOWN) -> list[str]:
     return [*lines[:most], *([f"... and {left} more"] if left > 0 else [])]
 
 
-def connections_in_words(records: Iterable[ConnectionRecord], carried: Iterable[Busy]) -> list[str]:
-    """Return for each connection where it led, what it carried and how it ended; `carried` says what goes on there."""
-    busy = {each.connection: each for each in carried if each.ended_at is None}
-    return [connection_in_words(record, busy.get(record.connection)) for record in records]
+def connections_in_words(records: Iterable[ConnectionRecord], carried: Iterable[Carried]) -> list[str]:
+    """Return for each connection where it led, what it carried and how it ended; `carried` are those of them all."""
+    serving = serving_by_connection(carried)
+    return [connection_in_words(record, serving.get(record.connection)) for record in records]
 
 
-def connection_in_words(record: ConnectionRecord, serving: Busy | None) -> str:
-    """Return one connection in words; `serving` is the request in flight on it, or the websocket open there."""
+def serving_by_connection(carried: Iterable[Carried]) -> dict[int, Carried]:
+    """Return by connection what it is there for; nothing for one that is idle, or has ended, without a websocket."""
+    return {each.connection: each for each in carried if each.ended_at is None or isinstance(each, WebSocketRecord)}
+
+
+def connection_in_words(record: ConnectionRecord, serving: Carried | None) -> str:
+    """Return one connection in words; `serving` is the request in flight on it, or its websocket."""
     return (
         f"server {record.server}: connection {record.connection} from {record.peer}, "
         f"{counted(record.requests, 'request')}, {_state(record, serving)}"
     )
 
 
-def _state(record: ConnectionRecord, serving: Busy | None) -> str:
+def _state(record: ConnectionRecord, serving: Carried | None) -> str:
+    websocket = f", a websocket at {serving.path}, {_messages(serving)}" if isinstance(serving, WebSocketRecord) else ""
     if record.ended_at is not None:
         lived = format_duration(record.ended_at - record.opened_at)
-        return f"ended by the {record.ended_by} ({record.ended_how}) after {lived}"
-    if isinstance(serving, WebSocketRecord):
-        return f"open, a websocket at {serving.path}, {_messages(serving)}"
-    return f"open, serving {serving.method} {serving.path}" if serving else "open, idle"
+        return f"ended by the {record.ended_by} ({record.ended_how}) after {lived}{websocket}"
+    if serving is None or isinstance(serving, WebSocketRecord):
+        return f"open{websocket or ', idle'}"
+    return f"open, serving {serving.method} {serving.path}"
 
 
 def _messages(record: WebSocketRecord) -> str:

@@ -8,12 +8,18 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 from fleetsim.fleet import Fleet
 from fleetsim.ledger import LedgerSnapshot
 from fleetsim.records import ConnectionRecord, RequestRecord, WebSocketRecord
-from fleetsim.testing.evidence import connection_in_words, counted, request_in_words, websocket_in_words
+from fleetsim.testing.evidence import (
+    Carried,
+    connection_in_words,
+    counted,
+    request_in_words,
+    serving_by_connection,
+    websocket_in_words,
+)
 
 __all__ = ["Account", "account_of", "journal_in_words", "trace_path", "write_trace"]
 
@@ -43,24 +49,20 @@ def account_of(fleet: Fleet) -> Account:
 def journal_in_words(account: Account) -> str:
     """Return the fleet's size, seed and figures, and the journal's last lines, timed from its first in seconds."""
     records = account.records
-    busy = {each.connection: each for each in records if is_busy(each)}
+    serving = serving_by_connection(each for each in records if not isinstance(each, ConnectionRecord))
     shown = records[-_LAST:]
     start = began(records[0]) if records else 0.0
     lines = [f"{counted(account.size, 'server')}, seed {account.seed}: {account.said}"]
     earlier = len(records) - len(shown) + account.figures.dropped
     if earlier:
         lines.append(f"({counted(earlier, 'earlier line')} not shown)")
-    lines += [f"{began(each) - start:9.4f}  {in_words(each, busy)}" for each in shown]
+    lines += [f"{began(each) - start:9.4f}  {in_words(each, serving)}" for each in shown]
     return "\n".join(lines)
 
 
-def is_busy(record: Record) -> TypeGuard[RequestRecord | WebSocketRecord]:
-    return not isinstance(record, ConnectionRecord) and record.ended_at is None
-
-
-def in_words(record: Record, busy: Mapping[int, RequestRecord | WebSocketRecord]) -> str:
+def in_words(record: Record, serving: Mapping[int, Carried]) -> str:
     if isinstance(record, ConnectionRecord):
-        return connection_in_words(record, busy.get(record.connection))
+        return connection_in_words(record, serving.get(record.connection))
     if isinstance(record, WebSocketRecord):
         return websocket_in_words(record)
     return request_in_words(record)

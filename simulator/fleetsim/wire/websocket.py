@@ -23,6 +23,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
+import aiohttp
+
 from fleetsim.book import Book
 from fleetsim.errors import WebSocketClosedError
 from fleetsim.exchange import WebSocketEnd
@@ -159,7 +161,10 @@ class Session(WebSocketEnd):
         else:
             self._write_message(Opcode.BINARY, message)
         self._book.message_out(self._line)
-        await self._pipe.drain()
+        try:
+            await self._pipe.drain()
+        except aiohttp.ClientConnectionError as error:  # what aiohttp raises to whoever waits as the connection is lost
+            raise WebSocketClosedError(f"websocket {self._line.path}: lost as a message was sent") from error
 
     def _write_message(self, opcode: Opcode, data: bytes) -> None:
         if len(data) < self._padding:
