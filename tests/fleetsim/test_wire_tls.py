@@ -14,6 +14,7 @@ from faulty import BODY, UNARY_HEAD
 from raw_http import Peer, TlsPeer, dated, get, post
 
 from fleetsim import Answer, ConnectionRecord, Fleet, Unary
+from fleetsim.faults.catalogue import Description, Stage, describe
 
 STREAM = b"9\r\ndata: 1\n\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
@@ -213,3 +214,39 @@ async def test_accepting_may_be_paused_and_a_server_renewed() -> None:
             await peer.shake_hands()
             await peer.send(post("/"))
             assert (await peer.response()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+OF_RESPONSES = (Stage.REQUEST, Stage.HEAD, Stage.BODY, Stage.STREAM, Stage.AFTER, Stage.STATUS)
+LASTING = ("endless", "hang", "never", "stop_reading")
+
+
+def quickly(fault: Description) -> str:
+    """The fault's written form, with its durations made short."""
+    return ";".join([fault.name, *(f"{each.name}=1ms" for each in fault.parameters if each.unit == "duration")])
+
+
+ENDING = [quickly(fault) for fault in describe() if fault.stage in OF_RESPONSES and fault.name not in LASTING]
+
+
+async def to_its_end(peer: Peer) -> tuple[bytes, str]:
+    """All that comes on a connection, and how it ends."""
+    data = b""
+    try:
+        while more := await peer.some():
+            data += more
+    except ConnectionResetError:
+        return dated(data), "rst"
+    return dated(data), "fin"
+
+
+@pytest.mark.parametrize("answer", [hello, streamed(b"data: 1\n\n", DONE)], ids=["unary", "stream"])
+@pytest.mark.parametrize("fault", ENDING)
+async def test_a_fault_sends_the_same_bytes_inside_tls(fault: str, answer: Answer) -> None:
+    asked = post("/", f"x-fleet-fault: {fault}", "connection: close")
+    async with Fleet(1, answer=lambda index: answer) as plain, Peer(plain[0].port) as peer:
+        await peer.send(asked)
+        expected = await to_its_end(peer)
+    async with shaken(answer) as (fleet, secure_peer):
+        await secure_peer.send(asked)
+        assert await to_its_end(secure_peer) == expected
+        assert fleet.ledger.request_records()[0].faults == (fault.partition(";")[0],)
