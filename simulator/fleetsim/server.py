@@ -249,11 +249,17 @@ class FakeVLLMServer:
             self._book.bind(loop)
         self._armoury.begin(loop.time)
         listener = Listener(self._settings, self._book, self.index)
+        # What keeps the port shut from the beginning must have begun before it opens.
+        shut = self._rules.doorkeeper.is_awaited
+        if shut:
+            listener.refuse()
         try:
             await self._listen(listener)
             self._listener, self._process = listener, ServerProcess(listener, self._settings, self._book, self._life())
             self._move(ServerState.SERVING)
             await self._rules.doorkeeper.open(self._process)
+            if shut:
+                await listener.listen_again()
         except BaseException:
             self._rules.doorkeeper.leave()
             if self._process is not None:

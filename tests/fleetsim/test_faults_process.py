@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,9 +15,12 @@ from answers import Witness
 from raw_agent import eventually
 from raw_http import Peer, get, post
 
-from fleetsim import Fleet, Profile, ServerState
+from fleetsim import ApiRequest, Fleet, Profile, Reply, ServerState, Unary
+from fleetsim.book import Book
 from fleetsim.faults.catalogue import Stage, fault_types
 from fleetsim.faults.rules import Rule
+from fleetsim.wire.listener import Listener
+from fleetsim.wire.settings import WireSettings
 
 JSON = "content-type: application/json"
 # The first token comes at once, the next in an hour.
@@ -124,6 +130,48 @@ async def test_a_killed_server_numbers_its_answers_from_the_first_again() -> Non
         assert fleet.ledger.requests == 4
 
 
+@pytest.mark.parametrize("wire", ["tls", "unix"])
+async def test_a_server_on_another_wire_is_killed_too_and_comes_back(wire: str, tmp_path: Path) -> None:
+    kind: dict[str, Any] = {"tls": True} if wire == "tls" else {"unix_dir": tmp_path}
+    async with Fleet(1, profile=HOURLY, **kind) as fleet:
+        unix = wire == "unix"
+        connector = aiohttp.UnixConnector(str(fleet[0].path)) if unix else aiohttp.TCPConnector(ssl=fleet.ssl_context())
+        url = "http://agent" if unix else fleet[0].url
+        async with aiohttp.ClientSession(url, connector=connector) as session:
+            response = await session.post("/v1/completions", json={"prompt": "hi", "stream": True})
+            await response.content.readline()
+            async with fleet[0].fault("kill"):
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await response.read()
+                with pytest.raises(aiohttp.ClientConnectorError):
+                    await session.get("/health")
+            async with session.get("/health") as healed:
+                assert healed.status == 200
+
+
+async def test_a_kill_passes_over_work_that_does_not_stop_for_a_client_long_gone() -> None:
+    """Its socket is closed: there is none to ask for unread bytes."""
+    let_go, begun = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(request: ApiRequest) -> Reply:
+        begun.set()
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+        return Unary(200, b"")
+
+    async with Fleet(1, answer=lambda index: stubborn) as fleet:
+        async with Peer(fleet[0].port) as peer:
+            await peer.send(post("/"))
+            await begun.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        async with fleet[0].fault("kill"):
+            assert await is_refused(fleet[0].port)
+            let_go.set()
+        await fleet.ledger.wait_for(open_now=0)
+
+
 # Starting up.
 
 
@@ -134,6 +182,24 @@ async def test_a_server_that_starts_up_is_refused_until_it_is_ready() -> None:
         fleet.faults.clear()
         await fleet.faults.settled()
         assert (fleet[0].state, await is_well(fleet[0].port)) == (ServerState.SERVING, True)
+
+
+async def test_a_server_that_starts_up_has_not_listened_before() -> None:
+    """A client that polls a port it knows must not be accepted and thrown out."""
+    async with Fleet(1, profile=Profile.parse({"faults": ["start_up", "accept_paused"]})) as fleet:
+        assert await is_refused(fleet[0].port)
+        fleet.faults.clear()
+        await fleet.faults.settled()
+        assert await is_well(fleet[0].port)
+    book = Book()
+    book.add_part()
+    listener = Listener(WireSettings(Witness()), book, 0)
+    listener.refuse()
+    port = await listener.listen("127.0.0.1", 0, 8)
+    assert await is_refused(port)
+    await listener.listen_again()
+    assert not await is_refused(port)
+    await listener.close()
 
 
 async def test_a_server_is_ready_when_its_time_has_come_though_the_rule_stands() -> None:

@@ -46,6 +46,11 @@ class Doorkeeper:
         self._steps: deque[Step] = deque()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a fault is to begin as soon as the server listens."""
+        return bool(self._asked_for)
+
     async def open(self, process: Process) -> None:
         """The server listens from now on: what was asked for before begins. Cancelling it leaves that under way."""
         self._loop, self._process = asyncio.get_running_loop(), process

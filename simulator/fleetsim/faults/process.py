@@ -59,7 +59,7 @@ class SigtermAbort(Standing):
 
     The engine's requests end first, and those that still come end with `abort` too; then new connections are refused,
     idle ones get a FIN, and the process is gone with its last connection. If it has not gone when the rule is over, it
-    is killed.
+    is killed. An answer of one's own has no engine, and is waited for.
     """
 
     name: ClassVar[str] = "sigterm_abort"

@@ -134,11 +134,13 @@ class Connection(SeamConnection):
 
     def cut(self) -> None:
         """End as the kernel ends it for a process that is gone: an RST where something has come that nobody read."""
-        sock = self._wire.get_extra_info("socket")
-        unread = sock is not None and ioctl(sock.fileno(), FIONREAD, bytes(4)) != bytes(4)
-        self._note_end("server", "rst" if unread else "fin")
+        self._note_end("server", "rst" if self._has_unread() else "fin")
         self._wire.abort()
         self._cancel_work()
+
+    def _has_unread(self) -> bool:
+        sock = None if self._lost else self._wire.get_extra_info("socket")
+        return sock is not None and ioctl(sock.fileno(), FIONREAD, bytes(4)) != bytes(4)
 
     def end_when_idle(self) -> None:
         """Close at once if no request is in flight; if one is, `draining` makes its response the last."""
@@ -210,6 +212,8 @@ class Connection(SeamConnection):
 
     def _over_when_both_gone(self) -> None:
         if self._lost and self._task is None and self._ended is not None:
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()  # an answer that did not stop when the client went has ended after it
             self._listener.book.closed(self._line, *self._ended, self.loop.time())
             self._listener.connection_over(self)
 

@@ -73,7 +73,7 @@ class Listener(web.Server):
     # The listening socket.
 
     async def listen(self, host: str, port: int, backlog: int) -> int:
-        """Bind and accept; return the port, which `port` 0 leaves to the kernel.
+        """Bind and, unless it is to refuse, accept; return the port, which `port` 0 leaves to the kernel.
 
         Raises BindError. When it is cancelled, or raises, `stop_listening` closes what there is.
         """
@@ -100,10 +100,13 @@ class Listener(web.Server):
         await self._accept(create(self._accepted, sock=bound))
 
     async def _accept(self, creation: Coroutine[Any, Any, asyncio.Server]) -> Any:
-        """Accept, unless that is paused; return the socket's name."""
+        """Accept, unless that is refused or paused; return the socket's name."""
         # In two steps: cancelled in between, `create_server` alone would leave a socket listening that nobody has.
         self._accepting = server = await creation
         name = server.sockets[0].getsockname()
+        if self._refusals:
+            self._close_doors()
+            return name
         if self._pauses:
             _listen(server.sockets[0].fileno(), self._backlog)
             self._pause()
