@@ -64,17 +64,22 @@ class Conductor:
         self.options = Options.read({})
         self.timeline = Timeline()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a run has begun and not ended."""
+        return self._running
+
     # ------------------------------------------------------------------------------------------------- the beginning
 
     def begin(self) -> None:
-        """Start or find the fleet, and watch. A run that cannot begin ends locust, with exit code 2."""
+        """Start or find the fleet, and watch. A run that cannot begin is over, with exit code 2."""
         try:
             self._begin()
         except (ValueError, FleetFailed, ControlError, SwarmPoolError) as error:
             _log.error("%s", error)
             self._environment.process_exit_code = 2
             self._open.close()
-            gevent.spawn(self._runner.quit)
+            gevent.spawn(self._runner.stop if self._environment.web_ui is not None else self._runner.quit)
 
     def _begin(self) -> None:
         given = self._environment.parsed_options

@@ -6,7 +6,9 @@ has the `--shape` that is asked for. See loadtests/README.md.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import time
 from typing import Any
 
@@ -14,6 +16,7 @@ from locust import LoadTestShape, events
 
 from loadtests.bridge import PoolUser, use_pool
 from loadtests.conductor import DEFAULT_SECONDS, conduct_begin, conduct_end
+from loadtests.fleet_tab import show_tabs
 from loadtests.options import Options, add_options
 from loadtests.scenarios import Maker, batch, scatter_gather, stream, unary
 from loadtests.traffic import Traffic
@@ -21,15 +24,21 @@ from swarmpool import VLLMPool, parse_hostfile
 
 STOP_SECONDS = 5
 _USERS_PER_WORKER = 1_000_000
+_log = logging.getLogger(__name__)
 
 
 def add_our_options(parser: Any) -> None:
     add_options(parser, for_locust=True)
 
 
-def let_users_finish(environment: Any, **_: Any) -> None:
-    """A request that is cancelled may be known to one end only, so users may finish theirs unless told otherwise."""
+def prepare(environment: Any, **_: Any) -> None:
+    """Let users finish what they have begun, unless told otherwise: a request cut off may be known to one end only.
+
+    And make the prompts now, not when users start.
+    """
     environment.stop_timeout = environment.stop_timeout or STOP_SECONDS
+    with contextlib.suppress(ValueError):  # the run will say what is wrong
+        Traffic(Options.read(vars(environment.parsed_options)).seed)
 
 
 def make_pool(environment: Any) -> VLLMPool | None:
@@ -38,10 +47,11 @@ def make_pool(environment: Any) -> VLLMPool | None:
 
 
 events.init_command_line_parser.add_listener(add_our_options)
-events.init.add_listener(let_users_finish)
+events.init.add_listener(prepare)
 conduct_begin()
 use_pool(make_pool)
 conduct_end()
+show_tabs()
 
 
 class ScenarioUser(PoolUser):
@@ -90,11 +100,17 @@ class Course(LoadTestShape):
     use_common_options = True
 
     def tick(self) -> tuple[int, float] | None:
-        given = self.runner.environment.parsed_options
+        environment = self.runner.environment
+        given = environment.parsed_options
+        try:
+            shape = Options.read(vars(given)).shape
+        except ValueError as error:
+            _log.error("%s", error)
+            environment.process_exit_code = 2
+            return None
         now, duration = self.get_run_time(), given.run_time
         if duration and now >= duration:
             return None
         peak = given.num_users or 1
         length = float(duration or DEFAULT_SECONDS)
-        users = Options.read(vars(given)).shape.users(now % length, peak, length)
-        return users, min(100.0, float(peak))
+        return shape.users(now % length, peak, length), min(100.0, float(peak))

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "loadtests"
-OF_LOCUST = {"bridge", "conductor", "locustfile"}
+OF_LOCUST = {"bridge", "conductor", "fleet_tab", "locustfile"}
 PURE = sorted({path.stem for path in FOLDER.glob("[a-z]*.py")} - OF_LOCUST)
 
 

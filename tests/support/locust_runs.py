@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["locust", "needs_locust", "python"]
+__all__ = ["OURS", "ROOT", "locust", "needs_locust", "python"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 90.0
