@@ -19,6 +19,8 @@ _COMMANDS = {
     "prove": "fleetsim.proofs.command",
     "lab": "fleetsim.lab.command",
     "doctor": "fleetsim.doctor.command",
+    "serve": "fleetsim.cluster.serve_command",
+    "hostfile": "fleetsim.cluster.hostfile_command",
 }
 
 

@@ -22,10 +22,12 @@ __all__ = [
     "check_seed",
     "check_size",
     "check_tls",
+    "hostfile_lines",
     "socket_paths",
     "spread_ports",
     "spread_tags",
     "write_hostfile",
+    "write_lines",
 ]
 
 Tags = Mapping[str, str] | Sequence[Mapping[str, str]] | Callable[[int], Mapping[str, str]] | None
@@ -147,7 +149,16 @@ def write_hostfile(path: Path, endpoints: Iterable[FleetEndpoint]) -> Path:
 
     With TLS the URL stands for host and port.
     """
-    lines = [_line(endpoint) for endpoint in endpoints]
+    return write_lines(path, hostfile_lines(endpoints))
+
+
+def hostfile_lines(endpoints: Iterable[FleetEndpoint]) -> list[str]:
+    """Return what `write_hostfile` writes, each line with its end."""
+    return [_line(endpoint) for endpoint in endpoints]
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> Path:
+    """Write `lines` to `path`, replacing it in one step; return `path`. Raises OSError, and leaves it as it was."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8", newline="\n") as file:

@@ -9,7 +9,9 @@ import click
 
 from fleetsim.profile import Profile, ProfileError
 
-__all__ = ["Jitter", "Processes", "Setting", "whole_number"]
+__all__ = ["Jitter", "Processes", "Setting", "described_profile", "profile_options", "whole_number"]
+
+Command = Callable[..., Any]
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -69,6 +71,48 @@ class Processes(ParamType):
         if not (number.isascii() and number.isdigit() and int(number)) or (colon and restart != "restart"):
             self.fail(f"expected a whole number of at least 1, such as 2, or 2:restart, got {value!r}", param, ctx)
         return int(number), bool(colon)
+
+
+def profile_options(command: Command) -> Command:
+    """Give a command the options that say what its servers are; `described_profile` reads them."""
+    for option in reversed(_options()):
+        command = option(command)
+    return command
+
+
+def _options() -> list[Callable[[Command], Command]]:
+    option = click.option
+    return [
+        option(
+            "--profile", type=click.Path(dir_okay=False), metavar="FILE", help="YAML with these settings, and more."
+        ),
+        option("--model", type=Setting("model", "NAME"), help="Served model. [sim]"),
+        option("--ttft", type=Setting("ttft", "TIME"), help="Time to first token. [0]"),
+        option("--itl", type=Setting("itl", "TIME"), help="Time between tokens. [0]"),
+        option("--jitter", type=Jitter(), help="none, normal, lognormal; normal:20%."),
+        option("--prefill-per-token", type=Setting("prefill_per_token", "TIME"), help="More ttft per prompt token."),
+        option("--output-tokens", type=Setting("output_tokens", "N", whole_number), help="Length of an answer. [64]"),
+        option("--keepalive-timeout", type=Setting("keepalive_timeout", "TIME", never_or), help="Or never. [5s]"),
+        option("--ending", type=Setting("ending", "ENDING"), help="How responses end, e.g. 'delayed;seconds=1s'."),
+        option("--seed", type=int, metavar="N", help="Chooses words and jitter. [0]"),
+    ]
+
+
+def described_profile(
+    ctx: click.Context, profile: str | None, jitter: dict[str, Any] | None, settings: dict[str, Any]
+) -> Profile:
+    """Return the profile that a command line says: its options over the file `profile`, over the defaults."""
+    given = {key: value for key, value in settings.items() if _is_given(ctx, key)} | (jitter or {})
+    return Profile.parse(given, base=Profile() if profile is None else Profile.load(profile))
+
+
+def _is_given(ctx: click.Context, key: str) -> bool:
+    return ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT
+
+
+def never_or(text: str) -> str | None:
+    """Return None for `never`, all else as it is."""
+    return None if text == "never" else text
 
 
 def whole_number(text: str) -> int | str:

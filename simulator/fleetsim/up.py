@@ -18,7 +18,7 @@ from rich.console import Console
 from fleetsim.control.running import announced
 from fleetsim.fleet import Fleet
 from fleetsim.profile import Profile
-from fleetsim.settings import Jitter, Processes, Setting, whole_number
+from fleetsim.settings import Processes, described_profile, profile_options
 from fleetsim.units import format_duration
 
 if TYPE_CHECKING:
@@ -26,13 +26,9 @@ if TYPE_CHECKING:
 
     AnyFleet = Fleet | ShardedFleet
 
-__all__ = ["up"]
+__all__ = ["told_to_stop", "up"]
 
 _MOST_LISTED = 8
-
-
-def _never(text: str) -> str | None:
-    return None if text == "never" else text
 
 
 @click.command()
@@ -40,16 +36,7 @@ def _never(text: str) -> str | None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--base-port", type=int, metavar="PORT", help="First port, the others count on. [free ports]")
 @click.option("--hostfile", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it here.")
-@click.option("--profile", type=click.Path(dir_okay=False), metavar="FILE", help="YAML with these settings, and more.")
-@click.option("--model", type=Setting("model", "NAME"), help="Served model. [sim]")
-@click.option("--ttft", type=Setting("ttft", "TIME"), help="Time to first token. [0]")
-@click.option("--itl", type=Setting("itl", "TIME"), help="Time between tokens. [0]")
-@click.option("--jitter", type=Jitter(), help="none, normal, lognormal; normal:20%.")
-@click.option("--prefill-per-token", type=Setting("prefill_per_token", "TIME"), help="More ttft per prompt token.")
-@click.option("--output-tokens", type=Setting("output_tokens", "N", whole_number), help="Length of an answer. [64]")
-@click.option("--keepalive-timeout", type=Setting("keepalive_timeout", "TIME", _never), help="Or never. [5s]")
-@click.option("--ending", type=Setting("ending", "ENDING"), help="How responses end, e.g. 'delayed;seconds=1s'.")
-@click.option("--seed", type=int, metavar="N", help="Chooses words and jitter. [0]")
+@profile_options
 @click.option("--tls", is_flag=True, help="Speak TLS, by a CA made at the start.")
 @click.option(
     "--ca-file",
@@ -57,7 +44,9 @@ def _never(text: str) -> str | None:
     metavar="FILE",
     help="Write that CA's certificate here.",
 )
-@click.option("--processes", type=Processes(), help="Spread over N; 2:restart renews a killed one.")
+@click.option(
+    "--processes", type=Processes(), metavar="N[:restart]", help="Spread over N; 2:restart renews a killed one."
+)
 @click.option("--control", type=int, metavar="PORT", help="Where `fleetsim fault` drives it; 0: free port.")
 @click.option("--control-token", envvar="FLEETSIM_CONTROL_TOKEN", metavar="TEXT", help="Needed to drive it, on --host.")
 def up(
@@ -75,9 +64,7 @@ def up(
 ) -> int:
     """Run SIZE fake vLLM servers until Ctrl-C. Example: fleetsim up 8 --ttft 80ms"""
     ctx = click.get_current_context()
-    given = {key: value for key, value in settings.items() if _is_given(ctx, key)} | (jitter or {})
-    base = Profile() if profile is None else Profile.load(profile)
-    described = Profile.parse(given, base=base)
+    described = described_profile(ctx, profile, jitter, settings)
     if ca_file is not None and not described.tls:
         raise click.UsageError("--ca-file: expected --tls with it", ctx)
     token = None if control is None else control_token
@@ -104,15 +91,11 @@ def _sharded(size: int, processes: int, restart: bool, options: dict[str, Any]) 
     return ShardedFleet(size, processes=processes, restart_shards=restart, report=report, **options)
 
 
-def _is_given(ctx: click.Context, key: str) -> bool:
-    return ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT
-
-
 async def _serve(
     fleet: AnyFleet, hostfile: Path | None, ca_file: Path | None, *, driven: bool, token: str | None
 ) -> int:
     """Serve until told to stop. Returns the exit code: 1 when some servers have been lost for good."""
-    async with _told_to_stop() as stop:
+    async with told_to_stop() as stop:
         started = time.perf_counter()
         async with fleet:
             took = time.perf_counter() - started
@@ -126,7 +109,8 @@ async def _serve(
 
 
 @contextlib.asynccontextmanager
-async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
+async def told_to_stop() -> AsyncIterator[asyncio.Event]:
+    """While the context lasts, the event yielded is set by Ctrl-C and by SIGTERM."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
