@@ -213,6 +213,10 @@ def fleet(request: pytest.FixtureRequest, _fleet_depot: Depot, _fleet_chosen: di
     yield lent
     keep_account(request.node, lent)
     _fleet_depot.give_back(_fleet_chosen, lent)
+    gate: LeakGate | None = request.config.pluginmanager.get_plugin(GATE)
+    if gate is not None and gate.watch is not None:
+        # A server that refused for a while, or was restarted, has a new socket on its port.
+        gate.watch.accept_listening([server.port if server.path is None else str(server.path) for server in lent])
 
 
 @pytest.fixture

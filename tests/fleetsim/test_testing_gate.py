@@ -219,3 +219,27 @@ def test_the_fixture_asked_for_too_late_says_where_it_belongs(user: pytest.Pytes
     result = run(user, "def test_it(request):\n    request.getfixturevalue('leak_gate')\n")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["leak_gate: expected among the test's arguments or its fixtures' arguments"])
+
+
+def test_a_socket_that_the_shared_fleet_has_opened_anew_is_not_the_tests(user: pytest.Pytester) -> None:
+    """A server that refuses for a while gives its port up and takes it again."""
+    text = """
+        import socket
+
+        kept = []
+
+        def test_refused(fleet, leak_gate):
+            with fleet[0].fault("refuse"):
+                pass
+
+        def test_leaking(fleet, leak_gate):
+            with fleet[0].fault("refuse"):
+                kept.append(socket.create_server(("127.0.0.1", 0)))
+
+        def test_refused_again(fleet, leak_gate):
+            with fleet[1].fault("refuse"):
+                pass
+    """
+    outcome = run(user, text, "-v")
+    outcome.assert_outcomes(passed=3, errors=1)
+    outcome.stdout.fnmatch_lines(["*test_leaking left something behind:*", "open socket: fd *"])

@@ -26,7 +26,7 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, TextIO, TypeVar
 
 __all__ = ["Watch", "collect_garbage", "forget_last_error", "open_clients"]
@@ -53,12 +53,16 @@ class Watch:
         self._traps.enter_context(trapped_warnings(self._texts.append))
         self._traps.enter_context(trapped_unraisables(self._texts.append))
         self._traps.enter_context(trapped_asyncio_errors(self._texts.append))
-        self._sockets = open_sockets().keys()
+        self._sockets = set(open_sockets())
 
     def accept_what_is_open(self) -> None:
         """Hold nothing that is open now against the test: it belongs to something that outlives it."""
         self._known_clients.update(open_clients())
-        self._sockets = open_sockets().keys()
+        self._sockets = set(open_sockets())
+
+    def accept_listening(self, addresses: Container[object]) -> None:
+        """Hold no socket against the test that listens now on one of these ports, or at one of these paths."""
+        self._sockets |= {key for key, fd in open_sockets().items() if listens_on(fd) in addresses}
 
     def accept_tasks(self, runner: asyncio.Runner) -> None:
         """Hold no task against the test that is pending now in the runner's loop."""
@@ -201,6 +205,18 @@ def open_sockets() -> dict[SocketId, int]:
             if stat.S_ISSOCK(status.st_mode):
                 found[status.st_dev, status.st_ino] = int(name)
     return found
+
+
+def listens_on(fd: int) -> int | str | None:
+    """The port, or the path, on which the socket listens; None if it does not."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as twin:
+            name = twin.getsockname()
+            listens = twin.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:
+        return None
+    at = name[1] if isinstance(name, tuple) else name
+    return at if listens and isinstance(at, (int, str)) else None
 
 
 def describe_socket(fd: int) -> str:
