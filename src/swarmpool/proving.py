@@ -68,11 +68,12 @@ class _WebSocketOptions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProvingOutcome:
-    """How a request ended, as the caller was told: `error` names the kind of failure, and is empty on success."""
+    """How a request ended, as the caller was told: `error` names the kind of failure, and both are empty on success."""
 
     ok: bool
     text: str
     error: str
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +193,14 @@ class ProvingLease:
 def _outcome(response: Response) -> ProvingOutcome:
     if response.success:
         return ProvingOutcome(True, response.text, "")
-    return ProvingOutcome(False, response.text, f"{response.kind}: {response.error}")
+    return ProvingOutcome(False, response.text, f"{response.kind}: {response.error}", str(response.kind))
 
 
 class ProvingClient:
     """The adapter."""
 
     name = "swarmpool"
-    features = frozenset({"views", "ledger", "websockets"})
+    features = frozenset({"views", "ledger", "websockets", "kinds"})
     version = f"swarmpool {__version__} over aiohttp {aiohttp.__version__}"
 
     def build(self, endpoints: Sequence[_Endpoint], options: _Options) -> ProvingPool:

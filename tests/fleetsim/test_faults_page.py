@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from fleetsim import fault_names
@@ -30,3 +31,13 @@ def test_one_fault_in_full_tells_its_parameters_and_what_is_seen_of_it() -> None
     told = in_full(stall)
     for part in ("stall (body)", "seconds: duration, how long, by default 1s", stall.wire, stall.aiohttp, stall.httpx):
         assert part in told
+
+
+def test_what_a_right_client_tells_stands_beside_what_clients_see() -> None:
+    never, stale = (next(each for each in describe() if each.name == name) for name in ("never", "stale"))
+    assert (
+        "a right client tells: a failure when the client's own limit has passed (timeout); of a stream, the"
+        in in_full(never)
+    )
+    assert "the whole answer; the next request on its connection may fail." in in_full(stale)
+    assert in_full(dataclasses.replace(stale, told=())).endswith(stale.httpx)

@@ -13,6 +13,7 @@ from fleetsim.proofs.claim import (
     IMPATIENCE,
     Evidence,
     Stage,
+    brief,
     check_all_ok,
     counted,
     endpoints_of,
@@ -52,6 +53,24 @@ def test_evidence_keeps_what_did_not_hold() -> None:
 def test_figures_are_put_in_words_and_unknown_ones_left_out() -> None:
     assert figure(opened=1, peak_open=None, open_now=0) == "1 opened, 0 open now"
     assert figure(opened=None) == "-"
+
+
+def test_what_a_client_says_is_cut_to_its_first_words() -> None:
+    assert brief("short") == "short"
+    assert brief("first line\nsecond") == "first line"
+    assert brief("x" * 200) == "x" * 100 + "..."
+    assert brief("") == ""
+
+
+def test_a_part_of_a_stage_has_evidence_and_patience_of_its_own() -> None:
+    async def work(stage: Stage) -> None:
+        part = stage.part()
+        part.evidence.check(False, "of the part alone")
+        part.lose_patience()
+        assert stage.evidence.problems == []
+        assert stage.patience > part.patience
+
+    on_stage(work)
 
 
 def test_figures_are_joined_and_those_that_say_nothing_left_out() -> None:
@@ -167,5 +186,5 @@ def test_a_fleets_servers_become_endpoints_with_tags_by_index() -> None:
 
 
 def test_claims_have_distinct_names_and_sentences_fit_for_a_table() -> None:
-    assert len({claim.name for claim in CLAIMS}) == len(CLAIMS) == 15
+    assert len({claim.name for claim in CLAIMS}) == len(CLAIMS) >= 15 + 7
     assert all(claim.sentence.endswith(".") and len(claim.sentence) < 120 for claim in CLAIMS)

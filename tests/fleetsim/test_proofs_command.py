@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from fleetsim.proofs import client as clients
 from fleetsim.proofs.claims import CLAIMS
-from fleetsim.proofs.command import prove
+from fleetsim.proofs.claims.faults import CATALOGUE
+from fleetsim.proofs.command import chosen_claims, prove
 
 
 def run(*arguments: str) -> Result:
@@ -64,13 +65,23 @@ def test_a_claim_may_be_named_by_its_number_in_the_list(tmp_path: Path) -> None:
 def test_a_number_that_no_claim_has_is_one_line_and_2(number: str) -> None:
     result = run("--only", number)
     assert result.exit_code == 2
-    assert f"no claim '{number}': expected 1 to {len(CLAIMS)} or one of one-connection, " in result.output
+    assert f"no claim '{number}': expected 1 to {len(CLAIMS)}, faults, or one of one-connection, " in result.output
+
+
+def test_the_claims_about_faults_have_a_name_in_common() -> None:
+    chosen = [claim.name for claim in chosen_claims(["faults", "exactly-n"])]
+    assert chosen[0] == "exactly-n"
+    assert {name.partition("-")[0] for name in chosen[1:]} == {"faults"}
+    assert chosen[1:] == [claim.name for claim in CATALOGUE]
 
 
 def test_an_unknown_claim_is_one_line_and_2() -> None:
     result = run("--only", "one-conection")
     assert result.exit_code == 2
-    assert f"no claim 'one-conection': expected 1 to {len(CLAIMS)} or one of one-connection, exactly-n" in result.output
+    assert (
+        f"no claim 'one-conection': expected 1 to {len(CLAIMS)}, faults, or one of one-connection, exactly-n"
+        in result.output
+    )
 
 
 def test_an_unknown_client_is_one_line_and_2() -> None:

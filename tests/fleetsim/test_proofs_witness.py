@@ -51,6 +51,22 @@ def test_a_failed_attempt_counts_too() -> None:
     assert (witness.attempts, witness.peak_open, witness.open_now) == (1, 1, 0)
 
 
+def test_sockets_can_be_counted_by_where_they_go() -> None:
+    async def two_addresses() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WatchedLoop)
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            addresses = [listener.getsockname() for listener in (one, other)]
+            writers = [(await asyncio.open_connection(*address))[1] for address in (addresses[0], *addresses)]
+            assert [loop.witness.open_to(*address) for address in addresses] == [2, 1]
+            for writer in writers:
+                writer.close()
+                await writer.wait_closed()
+            assert [loop.witness.open_to(*address) for address in addresses] == [0, 0]
+
+    run(two_addresses())
+
+
 def test_the_peak_can_be_started_anew() -> None:
     witness = run(three_connections()).witness
     witness.forget_peak()

@@ -141,6 +141,37 @@ class Trusting(AiohttpPool):
         return Answer(True, answer.text)
 
 
+class Raising(AiohttpPool):
+    """Whatever goes wrong is raised at the caller."""
+
+    async def request(self, index: int, prompt: str) -> Answer:
+        return self._raise(await super().request(index, prompt))
+
+    async def stream(self, index: int, prompt: str, *, leave_after: int | None = None) -> Answer:
+        return self._raise(await super().stream(index, prompt, leave_after=leave_after))
+
+    @staticmethod
+    def _raise(answer: Answer) -> Answer:
+        if not answer.ok:
+            raise LookupError(answer.error)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Answer):
+    """An answer that says what kind of failure it is."""
+
+    kind: str = "timeout"
+
+
+class Misnaming(AiohttpPool):
+    """Every failure is called a timeout."""
+
+    async def request(self, index: int, prompt: str) -> Answer:
+        answer = await super().request(index, prompt)
+        return Named(answer.ok, answer.text, answer.error)
+
+
 class LeakySlots(AiohttpPool):
     """Gives a slot back only after success."""
 
@@ -233,6 +264,8 @@ class Miscounting(AiohttpPool):
 class Undrained:
     """A hand-made client that reuses a connection whether or not the body on it has been read."""
 
+    limit = 0.1
+
     def __init__(self, endpoints: Sequence[Endpoint], options: Options) -> None:
         self._endpoints, self._options = endpoints, options
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
@@ -265,7 +298,7 @@ class Undrained:
         self._idle.append((reader, writer))
         writer.write(self._message(prompt, stream))
         try:
-            async with asyncio.timeout(min(0.1, self._options.timeout)):
+            async with asyncio.timeout(min(self.limit, self._options.timeout)):
                 return Answer(True, await self._read(reader, stream))
         except (ValueError, asyncio.IncompleteReadError, LookupError, OSError) as error:
             self._idle.remove((reader, writer))
@@ -284,21 +317,34 @@ class Undrained:
         messages = [{"role": "user", "content": prompt}]
         body = {"model": "sim", "messages": messages, "max_tokens": self._options.max_tokens, "stream": stream}
         content = json.dumps(body).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: fleet\r\nContent-Length: {len(content)}\r\n\r\n"
-        return head.encode() + content
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: fleet\r\nContent-Length: {len(content)}\r\n"
+        return f"{head}Content-Type: application/json\r\n\r\n".encode() + content
+
+
+class Unaware(Undrained):
+    """The same in no hurry: it never looks whether an idle connection still stands."""
+
+    limit = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A client, the claim that must fail it, and a pattern of the reason it must give."""
+    """A client, the claim that must fail it, and a pattern of the reason it must give.
+
+    `patience` is in seconds, and little: a broken client would use up any amount.
+    """
 
     claim: str
     client: Client
     why: str
+    patience: float = 0.5
 
 
-def _broken(claim: str, pool: Callable[[Sequence[Endpoint], Options], Pool], why: str, *features: str) -> Broken:
-    return Broken(claim, BrokenClient(getattr(pool, "__name__", "broken"), pool, frozenset(features)), why)
+def _broken(
+    claim: str, pool: Callable[[Sequence[Endpoint], Options], Pool], why: str, *features: str, patience: float = 0.5
+) -> Broken:
+    client = BrokenClient(getattr(pool, "__name__", "broken"), pool, frozenset(features))
+    return Broken(claim, client, why, patience)
 
 
 BROKEN = (
@@ -337,4 +383,15 @@ BROKEN = (
             ("ws-close", broken_websockets.Reckless, r"callers still wait when close has returned"),
         )
     ),
+    _broken("faults-connect", LeakySlots, r"accept_fin unary read: afterwards [01] of 2 slots are free"),
+    _broken("faults-connect", Misnaming, r"accept_fin unary read: told as timeout, not a failure \(disc", "kinds"),
+    _broken("faults-request", Trusting, r"before_head unary read: success with the text ''"),
+    _broken("faults-head", Raising, r"delay;seconds=1h unary timed out: raised LookupError"),
+    Broken("faults-body", bare_aiohttp, r"second_response;seconds=1ms unary read: afterwards 1 of 20 fail", 4.0),
+    _broken("faults-body", Trusting, r"split;gap=1h unary timed out: success with the text '', not"),
+    _broken("faults-stream", Trusting, r"error_event stream read: success with the text", patience=4.0),
+    _broken("faults-after", Unaware, r"close unary read: afterwards 1 of 20 fail: ..IncompleteReadError"),
+    _broken("faults-after", Forgetful, r"\d+ warnings: ResourceWarning: Unclosed client session"),
+    _broken("faults-process", Trusting, r"lying_health unary read: success with the text ''", patience=4.0),
+    _broken("faults-status", Trusting, r"bad_request unary read: success with the text ''"),
 )

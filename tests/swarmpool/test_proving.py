@@ -37,7 +37,7 @@ def make_pool(*places: Place) -> ProvingPool:
 
 def test_the_adapter_has_every_feature_there_is() -> None:
     assert client.name == "swarmpool"
-    assert client.features == {"views", "ledger", "websockets"}
+    assert client.features == {"views", "ledger", "websockets", "kinds"}
 
 
 async def test_what_happens_on_the_wire_is_an_outcome_that_names_its_kind() -> None:
@@ -48,6 +48,7 @@ async def test_what_happens_on_the_wire_is_an_outcome_that_names_its_kind() -> N
     assert (unary.ok, stream.ok) == (False, False)
     assert unary.error.startswith("connect: ")
     assert stream.error.startswith("connect: ")
+    assert (unary.kind, stream.kind) == ("connect", "connect")
 
 
 async def test_the_counts_are_those_of_the_tree() -> None:

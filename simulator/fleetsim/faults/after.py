@@ -9,6 +9,7 @@ from fleetsim.exchange import Unary
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.kinds import After, Idle, Status
 from fleetsim.faults.parameters import choice, count, duration
+from fleetsim.faults.told import WHOLE, Told, failed
 from fleetsim.wire.outgoing import Outgoing
 
 __all__ = ["CloseAfter", "ErrorThenFin", "HalfClose", "IdleFin", "IdleRst", "Stale"]
@@ -24,6 +25,7 @@ class IdleFin(After):
     wire: ClassVar[str] = "FIN so long after the response."
     aiohttp: ClassVar[str] = "Nothing, when the loop has seen it by the next request; else as `stale`."
     httpx: ClassVar[str] = "Nothing: an idle connection that has become readable is dropped; else as `stale`."
+    told: ClassVar[Told] = WHOLE
     seconds: float = duration(0.0, "from the response to the FIN")
 
     def arm(self, idle: Idle) -> None:
@@ -40,6 +42,7 @@ class IdleRst(After):
     wire: ClassVar[str] = "RST so long after the response; what the client has not read of that may be lost with it."
     aiohttp: ClassVar[str] = "Nothing, when the loop has seen it by the next request; else as `stale`."
     httpx: ClassVar[str] = "Nothing: an idle connection that has become readable is dropped; else as `stale`."
+    told: ClassVar[Told] = WHOLE
     seconds: float = duration(0.1, "from the response to the RST")
 
     def arm(self, idle: Idle) -> None:
@@ -61,6 +64,8 @@ class Stale(After):
         "ServerDisconnectedError or ClientOSError for a POST; a GET is sent once more and succeeds."
     )
     httpx: ClassVar[str] = "RemoteProtocolError or ReadError, for every method."
+    told: ClassVar[Told] = WHOLE
+    strikes_next: ClassVar[bool] = True
     how: str = choice("fin", "which end", "rst")
 
     def arm(self, idle: Idle) -> None:
@@ -77,6 +82,7 @@ class CloseAfter(After):
     wire: ClassVar[str] = "As by nginx's keepalive_requests: the n-th response is the last on its connection."
     aiohttp: ClassVar[str] = "Whole responses; a new connection after every n-th."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
     requests: int = count(2, "requests", "that a connection may carry", least=1)
 
     def prepare(self, out: Outgoing, on_connection: int) -> None:
@@ -93,6 +99,7 @@ class ErrorThenFin(Status):
     wire: ClassVar[str] = "A whole 500 without `vary` and without `connection: close`, then FIN."
     aiohttp: ClassVar[str] = "A response 500; a POST sent within 2 ms raises ServerDisconnectedError."
     httpx: ClassVar[str] = "A response 500; a request sent within 2 ms raises RemoteProtocolError."
+    told: ClassVar[Told] = failed("status")
 
     def reply(self) -> Unary:
         # `vary` off is what makes the wire close behind it, as uvicorn does behind an answer from outside the
@@ -112,6 +119,7 @@ class HalfClose(After):
     )
     aiohttp: ClassVar[str] = "A whole response; the connection is closed when the loop sees the FIN."
     httpx: ClassVar[str] = "A whole response; an idle connection that has become readable is dropped."
+    told: ClassVar[Told] = WHOLE
 
     def arm(self, idle: Idle) -> None:
         idle.shut_writing()

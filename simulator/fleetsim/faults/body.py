@@ -11,6 +11,7 @@ from typing import ClassVar
 from fleetsim.exchange import Reply, Unary
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.parameters import choice, count, duration
+from fleetsim.faults.told import LATE, NEVER, WHOLE, Told, either, failed, never
 from fleetsim.faults.writing import content, head_of_length, write_paused, write_sliced
 from fleetsim.wire import heads
 from fleetsim.wire.endings import Ending
@@ -49,6 +50,8 @@ class LengthTooLong(Ending):
     wire: ClassVar[str] = "The whole body behind a content-length that is too long, then silence; FIN when idle."
     aiohttp: ClassVar[str] = "A wait: SocketTimeoutError with sock_read set, else ClientPayloadError at the FIN."
     httpx: ClassVar[str] = "ReadTimeout, or RemoteProtocolError at the FIN."
+    told: ClassVar[Told] = never("truncated")
+    told_of_stream: ClassVar[Told] = either("timeout", "truncated")
     by: int = count(10, "bytes", "announced and not sent", least=1)
 
     async def send(self, out: Outgoing) -> None:
@@ -69,6 +72,8 @@ class LengthTooShort(Ending):
         "ClientResponseError 400, bad status line; the body cut off and no error where the surplus comes later."
     )
     httpx: ClassVar[str] = "The body cut off, no error; RemoteProtocolError (illegal status line) for the next request."
+    told: ClassVar[Told] = failed("protocol", "shape")
+    told_of_stream: ClassVar[Told] = either("protocol", "shape")
     by: int = count(10, "bytes", "sent and not announced", least=1)
 
     async def send(self, out: Outgoing) -> None:
@@ -87,6 +92,8 @@ class NoLastChunk(Ending):
     wire: ClassVar[str] = "The whole body in chunks, then FIN without the last chunk."
     aiohttp: ClassVar[str] = "ClientPayloadError (TransferEncodingError), when the whole body has been handed out."
     httpx: ClassVar[str] = "RemoteProtocolError: incomplete chunked read."
+    told: ClassVar[Told] = failed("truncated")
+    told_of_stream: ClassVar[Told] = either("truncated")
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
@@ -108,6 +115,7 @@ class BadChunkSize(Ending):
     wire: ClassVar[str] = "A head that promises chunks, the body with `oops` as the first chunk's size, then FIN."
     aiohttp: ClassVar[str] = "ClientPayloadError, or ClientResponseError 400 if it comes together with the head."
     httpx: ClassVar[str] = "RemoteProtocolError: illegal chunk header."
+    told: ClassVar[Told] = failed("protocol", "truncated")
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
@@ -127,6 +135,7 @@ class Stall(Ending):
     wire: ClassVar[str] = "Silence inside the body, then the rest of it."
     aiohttp: ClassVar[str] = "A whole response, late; SocketTimeoutError if sock_read is shorter."
     httpx: ClassVar[str] = "A whole response, late; ReadTimeout if the read timeout is shorter."
+    told: ClassVar[Told] = LATE
     seconds: float = duration(1.0, "how long")
     after: int = count(0, "bytes", "of the body as framed; a body that is shorter does not stall")
 
@@ -159,6 +168,7 @@ class Hang(Ending):
     wire: ClassVar[str] = "Silence inside the body, for ever."
     aiohttp: ClassVar[str] = "A wait: SocketTimeoutError with sock_read set, else for ever."
     httpx: ClassVar[str] = "ReadTimeout."
+    told: ClassVar[Told] = NEVER
     after: int = count(0, "bytes", "of the body as framed; a body that is shorter does not hang")
 
     async def send(self, out: Outgoing) -> None:
@@ -175,6 +185,8 @@ class Endless(Ending):
     wire: ClassVar[str] = "The body in chunks, then a chunk of filler every so often; never a last chunk."
     aiohttp: ClassVar[str] = "Bytes for ever: sock_read never strikes, only a total timeout does."
     httpx: ClassVar[str] = "Bytes for ever: the read timeout never strikes, and there is no total one."
+    told: ClassVar[Told] = NEVER
+    told_of_stream: ClassVar[Told] = either("timeout")
     size: int = count(64, "bytes", "of filler in each chunk, at least; whole comments for a stream", least=1)
     seconds: float = duration(0.01, "between two chunks of filler")
 
@@ -204,6 +216,7 @@ class Dribble(Ending):
     wire: ClassVar[str] = "So many bytes of the body in a segment, a pause, the next."
     aiohttp: ClassVar[str] = "A whole response, late: sock_read does not strike while the pauses are shorter."
     httpx: ClassVar[str] = "A whole response, late."
+    told: ClassVar[Told] = LATE
     size: int = count(1, "bytes", "in each piece", least=1)
     seconds: float = duration(0.01, "behind each piece")
 
@@ -221,6 +234,7 @@ class Bandwidth(Ending):
     wire: ClassVar[str] = "The body in pieces, each followed by the time it takes at that rate."
     aiohttp: ClassVar[str] = "A whole response, late."
     httpx: ClassVar[str] = "A whole response, late."
+    told: ClassVar[Told] = LATE
     rate: int = count(10_000, "bytes per second", "of the body as framed", least=1)
 
     async def send(self, out: Outgoing) -> None:
@@ -238,6 +252,7 @@ class WrongEncoding(Ending):
     wire: ClassVar[str] = "`content-encoding` in the head, the body as it is."
     aiohttp: ClassVar[str] = "ClientPayloadError (ContentEncodingError): can not decode content-encoding."
     httpx: ClassVar[str] = "DecodingError."
+    told: ClassVar[Told] = failed("protocol")
     encoding: str = choice("gzip", "claimed", "deflate")
 
     async def send(self, out: Outgoing) -> None:
@@ -257,6 +272,7 @@ class SecondResponse(Ending):
         "The first response. In one write the connection is not reused; else the next request gets the second."
     )
     httpx: ClassVar[str] = "The first response; the next request on that connection gets the second one."
+    told: ClassVar[Told] = WHOLE
     seconds: float = duration(0.0, "between the two")
 
     async def send(self, out: Outgoing) -> None:

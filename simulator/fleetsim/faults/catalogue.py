@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from fleetsim.errors import FaultError
+from fleetsim.faults.told import EITHER, Told
 from fleetsim.records import ConnectionLine, RequestLine
 
 __all__ = [
@@ -65,12 +66,20 @@ class Stage(enum.Enum):
     WEBSOCKET = "websocket"
     PROCESS = "process"
 
+    @property
+    def strikes_http(self) -> bool:
+        """Whether a plain HTTP request can meet its faults."""
+        return self is not Stage.WEBSOCKET
+
 
 @dataclass(frozen=True, slots=True)
 class Fault(ABC):
     """One thing that can go wrong. Raises FaultError when made with a value its parameter does not take.
 
-    `wire` says what happens at TCP level, `aiohttp` and `httpx` what such a client sees of it.
+    `wire` says what happens at TCP level, `aiohttp` and `httpx` what such a client sees of it. `told` is how a request
+    ends for the caller of a client that is right; `told_of_stream` the same of a stream, None where that makes no
+    difference. `strikes_next`: it is the next request on the connection
+    that may fail.
     """
 
     name: ClassVar[str]
@@ -78,6 +87,9 @@ class Fault(ABC):
     wire: ClassVar[str]
     aiohttp: ClassVar[str]
     httpx: ClassVar[str]
+    told: ClassVar[Told] = EITHER
+    told_of_stream: ClassVar[Told | None] = None
+    strikes_next: ClassVar[bool] = False
     noun: ClassVar[str] = "fault"
     refusal: ClassVar[type[FaultError]] = FaultError
 
@@ -103,7 +115,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A fault as the catalogue shows it. `summary` is its docstring's first sentence."""
+    """A fault as the catalogue shows it. `summary` is its docstring's first sentence; `told` is empty where none is."""
 
     name: str
     stage: Stage
@@ -112,6 +124,7 @@ class Description:
     wire: str
     aiohttp: str
     httpx: str
+    told: tuple[str, ...]
 
 
 class Rules(Protocol):
@@ -189,7 +202,15 @@ def describe() -> tuple[Description, ...]:
 def _described(kind: type[Fault]) -> Description:
     parameters = tuple(_parameter(field) for field in dataclasses.fields(kind))
     summary = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-    return Description(kind.name, kind.stage, summary, parameters, kind.wire, kind.aiohttp, kind.httpx)
+    return Description(kind.name, kind.stage, summary, parameters, kind.wire, kind.aiohttp, kind.httpx, _told(kind))
+
+
+def _told(kind: type[Fault]) -> tuple[str, ...]:
+    if not kind.stage.strikes_http:
+        return ()
+    of_stream = () if kind.told_of_stream is None else (f"of a stream, {kind.told_of_stream}",)
+    of_next = ("the next request on its connection may fail",) if kind.strikes_next else ()
+    return (str(kind.told), *of_stream, *of_next)
 
 
 def _parameter(field: dataclasses.Field[Any]) -> Parameter:

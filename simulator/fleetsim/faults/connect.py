@@ -8,6 +8,7 @@ from typing import ClassVar
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.kinds import Accepted, Connecting, Process, Standing, Undo
 from fleetsim.faults.parameters import duration
+from fleetsim.faults.told import LATE, NEVER, Told, failed
 
 __all__ = ["AcceptFin", "AcceptPaused", "AcceptRst", "Blackhole", "Refuse", "SlowAccept"]
 
@@ -22,6 +23,7 @@ class AcceptFin(Connecting):
     wire: ClassVar[str] = "FIN behind the handshake; an RST in answer to what the client had sent by then."
     aiohttp: ClassVar[str] = "ServerDisconnectedError or ClientOSError; a GET is sent once more by aiohttp itself."
     httpx: ClassVar[str] = "RemoteProtocolError or ReadError."
+    told: ClassVar[Told] = failed("disconnected", "reset")
 
     def accept(self, accepted: Accepted) -> None:
         accepted.fin()
@@ -37,6 +39,7 @@ class AcceptRst(Connecting):
     wire: ClassVar[str] = "RST (SO_LINGER 0) behind the handshake."
     aiohttp: ClassVar[str] = "ClientOSError ECONNRESET; a GET is sent once more by aiohttp itself."
     httpx: ClassVar[str] = "ReadError or WriteError."
+    told: ClassVar[Told] = failed("disconnected", "reset")
 
     def accept(self, accepted: Accepted) -> None:
         accepted.rst()
@@ -52,6 +55,7 @@ class Blackhole(Connecting):
     wire: ClassVar[str] = "The handshake, then silence; what the client sends stays in the server's kernel."
     aiohttp: ClassVar[str] = "A wait: SocketTimeoutError with sock_read set, else for ever."
     httpx: ClassVar[str] = "ReadTimeout."
+    told: ClassVar[Told] = NEVER
 
     def accept(self, accepted: Accepted) -> None:
         accepted.stop_reading()
@@ -67,6 +71,7 @@ class SlowAccept(Connecting):
     wire: ClassVar[str] = "The handshake (which is the kernel's), then silence for that long."
     aiohttp: ClassVar[str] = "A whole response, late: sock_read limits the wait, sock_connect does not."
     httpx: ClassVar[str] = "A whole response, late: the read timeout limits the wait."
+    told: ClassVar[Told] = LATE
     seconds: float = duration(1.0, "until the first byte is read")
 
     def accept(self, accepted: Accepted) -> None:
@@ -84,6 +89,7 @@ class Refuse(Standing):
     wire: ClassVar[str] = "RST in answer to SYN: nobody listens on the port."
     aiohttp: ClassVar[str] = "ClientConnectorError (connection refused)."
     httpx: ClassVar[str] = "ConnectError."
+    told: ClassVar[Told] = failed("connect")
 
     def begin(self, process: Process) -> Undo:
         process.doors.refuse()
@@ -100,6 +106,7 @@ class AcceptPaused(Standing):
     wire: ClassVar[str] = "The handshake and silence up to the backlog; beyond it SYNs go unanswered."
     aiohttp: ClassVar[str] = "A wait: SocketTimeoutError with sock_read set; beyond the backlog ConnectionTimeoutError."
     httpx: ClassVar[str] = "ReadTimeout; beyond the backlog ConnectTimeout."
+    told: ClassVar[Told] = NEVER
 
     def begin(self, process: Process) -> Undo:
         process.doors.pause_accepting()

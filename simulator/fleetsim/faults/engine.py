@@ -16,6 +16,7 @@ from fleetsim.exchange import Answer, ApiRequest, Reply, Unary, WebSocket
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.kinds import Process, Standing, Undo
 from fleetsim.faults.parameters import choice, count, duration, number
+from fleetsim.faults.told import LATE, Told, either, failed
 
 __all__ = ["BrownOut", "EngineDeath", "LyingHealth", "Sleep"]
 
@@ -38,6 +39,7 @@ class BrownOut(Standing):
     wire: ClassVar[str] = "The same bytes, later: first tokens and the gaps between tokens take so many times as long."
     aiohttp: ClassVar[str] = "A whole response, late; SocketTimeoutError if sock_read is shorter than a gap."
     httpx: ClassVar[str] = "A whole response, late; ReadTimeout if the read timeout is shorter than a gap."
+    told: ClassVar[Told] = LATE
     factor: float = number(10.0, "times", "as long as by the profile; below 1 is faster")
 
     def begin(self, process: Process) -> Undo:
@@ -54,6 +56,7 @@ class LyingHealth(Standing):
     wire: ClassVar[str] = "200 with an empty body from /health, an error from all else; or 503, and all else is well."
     aiohttp: ClassVar[str] = "Whole responses of these statuses."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = either("status")
     says: str = choice("well", "what health says", "unwell")
     status: int = count(500, "HTTP status", "of all else while health says well, from 400 to 599", least=400, most=599)
 
@@ -92,6 +95,7 @@ class EngineDeath(Standing):
     )
     aiohttp: ClassVar[str] = "A response 500, or a whole stream with an error in it; ClientConnectorError at last."
     httpx: ClassVar[str] = "The same; ConnectError at last."
+    told: ClassVar[Told] = failed("status", "connect", "disconnected", "reset")
     exits: float | None = duration(
         5.0,
         "until vLLM's watchdog ends the server; none: never (VLLM_KEEP_ALIVE_ON_ENGINE_DEATH)",
@@ -127,6 +131,7 @@ class Sleep(Standing):
     )
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
 
     def begin(self, process: Process) -> Undo:
         return process.halt(Halt.ASLEEP, _asleep)

@@ -10,6 +10,7 @@ from fleetsim.exchange import Reply
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.kinds import Delay as DelayKind
 from fleetsim.faults.parameters import count, duration
+from fleetsim.faults.told import LATE, WHOLE, Told, either, failed
 from fleetsim.faults.writing import write_body, write_sliced
 from fleetsim.wire.endings import Ending
 from fleetsim.wire.outgoing import Conclusion, Outgoing
@@ -27,6 +28,7 @@ class Delay(DelayKind):
     wire: ClassVar[str] = "Silence, then the response."
     aiohttp: ClassVar[str] = "A whole response, late; SocketTimeoutError if sock_read is shorter."
     httpx: ClassVar[str] = "A whole response, late; ReadTimeout if the read timeout is shorter."
+    told: ClassVar[Told] = LATE
     seconds: float = duration(1.0, "before the first byte of the response, on top of the engine's own time")
 
     async def wait(self) -> None:
@@ -43,6 +45,7 @@ class HeadDribble(Ending):
     wire: ClassVar[str] = "So many bytes of the head in a segment, a pause, the next."
     aiohttp: ClassVar[str] = "A whole response, late: sock_read does not strike while the pauses are shorter."
     httpx: ClassVar[str] = "A whole response, late."
+    told: ClassVar[Told] = LATE
     size: int = count(1, "bytes", "in each piece", least=1)
     seconds: float = duration(0.001, "behind each piece")
 
@@ -62,6 +65,7 @@ class HeadFin(Ending):
     wire: ClassVar[str] = "Part of the head, then FIN."
     aiohttp: ClassVar[str] = "ServerDisconnectedError; a GET is sent once more by aiohttp itself."
     httpx: ClassVar[str] = "RemoteProtocolError."
+    told: ClassVar[Told] = failed("disconnected", "reset")
     after: int | None = count(None, "bytes", "of the head, less than all of it; left out: half of it")
 
     async def send(self, out: Outgoing) -> None:
@@ -79,6 +83,7 @@ class HeadRst(Ending):
     wire: ClassVar[str] = "Part of the head, then RST (SO_LINGER 0)."
     aiohttp: ClassVar[str] = "ClientOSError ECONNRESET; a GET is sent once more by aiohttp itself."
     httpx: ClassVar[str] = "ReadError."
+    told: ClassVar[Told] = failed("disconnected", "reset")
     after: int | None = count(None, "bytes", "of the head, less than all of it; left out: half of it")
 
     async def send(self, out: Outgoing) -> None:
@@ -98,6 +103,7 @@ class GarbageStatus(Ending):
     wire: ClassVar[str] = "`garbage` in place of the status line, then headers and body."
     aiohttp: ClassVar[str] = "ClientResponseError 400: bad status line."
     httpx: ClassVar[str] = "RemoteProtocolError: illegal status line."
+    told: ClassVar[Told] = failed("protocol")
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
@@ -116,6 +122,7 @@ class LongHeader(Ending):
     wire: ClassVar[str] = "`x-long: aaa...` as one more header."
     aiohttp: ClassVar[str] = "ClientResponseError 400 beyond 8,190 bytes (max_field_size); else a whole response."
     httpx: ClassVar[str] = "RemoteProtocolError beyond 100 KiB of head; else a whole response."
+    told: ClassVar[Told] = either("protocol")
     size: int = count(10_000, "bytes", "of the header's value", least=1)
 
     async def send(self, out: Outgoing) -> None:
@@ -133,6 +140,7 @@ class Informational(Ending):
     wire: ClassVar[str] = "So many `103 Early Hints` heads in one write, then the response."
     aiohttp: ClassVar[str] = "A whole response: 1xx are passed over (all but 101)."
     httpx: ClassVar[str] = "A whole response: 1xx are passed over."
+    told: ClassVar[Told] = WHOLE
     times: int = count(1, "responses", "before the real one", least=1)
 
     async def send(self, out: Outgoing) -> None:
@@ -150,6 +158,7 @@ class BadHeader(Ending):
     wire: ClassVar[str] = "`not a header` as one more line of the head."
     aiohttp: ClassVar[str] = "ClientResponseError 400: invalid header."
     httpx: ClassVar[str] = "RemoteProtocolError: illegal header line."
+    told: ClassVar[Told] = failed("protocol")
 
     async def send(self, out: Outgoing) -> None:
         out.extra += b"not a header\r\n"

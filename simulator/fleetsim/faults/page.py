@@ -33,6 +33,8 @@ that, and those of the stage *websocket* strike such requests and no others.
 Which connection, request or server it strikes, and when, is said by a rule: see [rules.md](rules.md).
 
 A duration is written as `80ms`, `1.5s` or `2m`.
+
+What a right client tells its caller is what `fleetsim prove` holds clients to ([clients.md](clients.md)).
 """
 
 _STAGES = {
@@ -60,7 +62,8 @@ def in_full(fault: Description) -> str:
     """Return all that is known of one fault, in plain text."""
     lines = [f"{fault.name} ({fault.stage.value})", f"  {fault.summary}"]
     lines += [f"  {each.name}: {_told(each)}" for each in fault.parameters]
-    return "\n".join([*lines, f"  wire: {fault.wire}", f"  aiohttp: {fault.aiohttp}", f"  httpx: {fault.httpx}"])
+    lines += [f"  wire: {fault.wire}", f"  aiohttp: {fault.aiohttp}", f"  httpx: {fault.httpx}"]
+    return "\n".join([*lines, *[f"  a right client tells: {told}" for told in _promise(fault)]])
 
 
 def page(catalogue: tuple[Description, ...]) -> str:
@@ -87,7 +90,12 @@ def _listed(stage: str, faults: list[Description]) -> Iterator[str]:
 def _section(fault: Description) -> str:
     lines = [f"### {fault.name}", "", fault.summary, ""]
     lines += [f"- `{each.name}`: {_told(each)}" for each in fault.parameters]
-    return "\n".join([*lines, f"- wire: {fault.wire}", f"- aiohttp: {fault.aiohttp}", f"- httpx: {fault.httpx}", ""])
+    lines += [f"- wire: {fault.wire}", f"- aiohttp: {fault.aiohttp}", f"- httpx: {fault.httpx}"]
+    return "\n".join([*lines, *[f"- a right client tells: {told}" for told in _promise(fault)], ""])
+
+
+def _promise(fault: Description) -> list[str]:
+    return ["; ".join(fault.told) + "."] if fault.told else []
 
 
 def _told(parameter: Parameter) -> str:

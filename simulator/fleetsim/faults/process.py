@@ -14,6 +14,7 @@ from fleetsim.engine import Halt
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.kinds import Process, Standing, Undo
 from fleetsim.faults.parameters import choice, duration
+from fleetsim.faults.told import Told, either, failed
 
 __all__ = ["Kill", "Restart", "SigtermAbort", "SigtermDrain", "StartUp"]
 
@@ -28,6 +29,7 @@ class StartUp(Standing):
     wire: ClassVar[str] = "RST in answer to SYN until it is ready; there is no 503 in between."
     aiohttp: ClassVar[str] = "ClientConnectorError (connection refused) until it is ready."
     httpx: ClassVar[str] = "ConnectError until it is ready."
+    told: ClassVar[Told] = failed("connect")
     seconds: float | None = duration(None, "until it is ready; left out: until the rule is over")
 
     def begin(self, process: Process) -> Undo:
@@ -47,6 +49,7 @@ class Kill(Standing):
     )
     aiohttp: ClassVar[str] = "ServerDisconnectedError, ClientOSError or ClientPayloadError; then ClientConnectorError."
     httpx: ClassVar[str] = "RemoteProtocolError or ReadError; then ConnectError."
+    told: ClassVar[Told] = failed("connect")
 
     def begin(self, process: Process) -> Undo:
         return process.kill(self.name)
@@ -70,6 +73,7 @@ class SigtermAbort(Standing):
     )
     aiohttp: ClassVar[str] = "Whole responses, cut short; then ClientConnectorError."
     httpx: ClassVar[str] = "Whole responses, cut short; then ConnectError."
+    told: ClassVar[Told] = failed("connect")
 
     def begin(self, process: Process) -> Undo:
         return process.terminate(self.name, Halt.ABORTING, 0.0)
@@ -94,6 +98,7 @@ class SigtermDrain(Standing):
     )
     aiohttp: ClassVar[str] = "Whole responses; then ClientConnectorError."
     httpx: ClassVar[str] = "Whole responses; then ConnectError."
+    told: ClassVar[Told] = failed("connect")
     timeout: float = duration(30.0, "how long requests under way may run (--shutdown-timeout)")
 
     def begin(self, process: Process) -> Undo:
@@ -110,6 +115,7 @@ class Restart(Standing):
     wire: ClassVar[str] = "As `kill`, `sigterm_abort` or `sigterm_drain`; then the port accepts again."
     aiohttp: ClassVar[str] = "As by these; ClientConnectorError for a while, then well."
     httpx: ClassVar[str] = "As by these; ConnectError for a while, then well."
+    told: ClassVar[Told] = either("connect", "disconnected", "reset")
     how: str = choice("kill", "how it ends", "sigterm_abort", "sigterm_drain")
     down: float = duration(1.0, "from its end to when the port serves again")
     timeout: float = duration(30.0, "how long requests under way may run, with sigterm_drain")

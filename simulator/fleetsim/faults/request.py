@@ -10,6 +10,7 @@ from aiohttp.streams import StreamReader
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.kinds import Accepted, Receiving
 from fleetsim.faults.parameters import choice, count, duration
+from fleetsim.faults.told import NEVER, Told, failed
 from fleetsim.faults.writing import pause
 from fleetsim.wire.endings import Ending
 from fleetsim.wire.outgoing import Conclusion, Outgoing
@@ -32,6 +33,7 @@ class StopReading(Receiving):
         "A wait: to send a large body, which only `total` ends, or for the answer to a small one (sock_read)."
     )
     httpx: ClassVar[str] = "WriteTimeout for a large body, ReadTimeout for a small one."
+    told: ClassVar[Told] = NEVER
     seconds: float | None = duration(None, "until reading goes on; left out: never")
 
     async def receive(self, body: StreamReader, accepted: Accepted) -> Conclusion:  # noqa: ARG002 (its kind's)
@@ -51,6 +53,7 @@ class CloseReading(Receiving):
     wire: ClassVar[str] = "FIN or RST inside the request; a FIN becomes an RST if the kernel holds more of the request."
     aiohttp: ClassVar[str] = "ServerDisconnectedError or ClientOSError; a GET is sent once more by aiohttp itself."
     httpx: ClassVar[str] = "RemoteProtocolError, ReadError or WriteError."
+    told: ClassVar[Told] = failed("disconnected", "reset")
     after: int = count(0, "bytes", "of the body")
     how: str = choice("fin", "which end", "rst")
 
@@ -71,6 +74,7 @@ class BeforeHeadRst(Ending):
     wire: ClassVar[str] = "RST (SO_LINGER 0) when the request has been read."
     aiohttp: ClassVar[str] = "ClientOSError ECONNRESET; a GET is sent once more by aiohttp itself."
     httpx: ClassVar[str] = "ReadError."
+    told: ClassVar[Told] = failed("disconnected", "reset")
 
     async def send(self, out: Outgoing) -> None:
         out.cut(Conclusion.RST)

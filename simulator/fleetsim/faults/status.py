@@ -16,6 +16,7 @@ from fleetsim.exchange import Unary
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.kinds import Status
 from fleetsim.faults.parameters import count, duration
+from fleetsim.faults.told import Told, failed
 
 __all__ = [
     "BadRequest",
@@ -44,6 +45,7 @@ class BadRequest(Status):
     wire: ClassVar[str] = _WIRE
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
 
     def reply(self) -> Unary:
         message = (
@@ -64,6 +66,7 @@ class Unauthorized(Status):
     wire: ClassVar[str] = _WIRE
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
 
     def reply(self) -> Unary:
         return Unary(HTTPStatus.UNAUTHORIZED, b'{"error":"Unauthorized"}')
@@ -79,6 +82,7 @@ class NotFound(Status):
     wire: ClassVar[str] = _WIRE
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
 
     def reply(self) -> Unary:
         return _error(HTTPStatus.NOT_FOUND, "NotFoundError", "The model `unknown` does not exist.", param="model")
@@ -94,6 +98,7 @@ class RateLimited(Status):
     wire: ClassVar[str] = "A whole response 429 with `retry-after` in whole seconds; the connection is kept."
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
     retry_after: float = duration(1.0, "told to the client, rounded up to whole seconds")
 
     def reply(self) -> Unary:
@@ -111,6 +116,7 @@ class ServerError(Status):
     wire: ClassVar[str] = _WIRE
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
 
     def reply(self) -> Unary:
         return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError", "Internal server error")
@@ -126,6 +132,7 @@ class Unavailable(Status):
     wire: ClassVar[str] = _WIRE
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
 
     def reply(self) -> Unary:
         message = (
@@ -145,6 +152,7 @@ class PlainError(Status):
     wire: ClassVar[str] = _WIRE
     aiohttp: ClassVar[str] = _SEEN + " `json()` raises ContentTypeError."
     httpx: ClassVar[str] = _SEEN + " `json()` raises JSONDecodeError."
+    told: ClassVar[Told] = failed("status")
     status: int = count(502, "HTTP status", "from 400 to 599", least=400, most=599)
 
     def reply(self) -> Unary:
@@ -161,6 +169,7 @@ class StringError(Status):
     wire: ClassVar[str] = _WIRE
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
     status: int = count(503, "HTTP status", "from 400 to 599", least=400, most=599)
 
     def reply(self) -> Unary:
@@ -177,6 +186,7 @@ class DetailError(Status):
     wire: ClassVar[str] = _WIRE
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
     status: int = count(404, "HTTP status", "from 400 to 599", least=400, most=599)
 
     def reply(self) -> Unary:
@@ -193,6 +203,7 @@ class EmptyError(Status):
     wire: ClassVar[str] = "A head with that status and `content-length: 0`; the connection is kept."
     aiohttp: ClassVar[str] = _SEEN
     httpx: ClassVar[str] = _SEEN
+    told: ClassVar[Told] = failed("status")
     status: int = count(500, "HTTP status", "from 400 to 599", least=400, most=599)
 
     def reply(self) -> Unary:

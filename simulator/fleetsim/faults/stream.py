@@ -16,6 +16,7 @@ from typing import ClassVar
 from fleetsim.exchange import EventStream
 from fleetsim.faults.catalogue import Stage, catalogued
 from fleetsim.faults.parameters import count, duration
+from fleetsim.faults.told import LATE, WHOLE, Told, failed
 from fleetsim.faults.writing import write_body, write_changed
 from fleetsim.wire.endings import Ending
 from fleetsim.wire.outgoing import Outgoing
@@ -73,6 +74,7 @@ class NoDone(StreamEnding):
     wire: ClassVar[str] = "All events but `data: [DONE]`, then the last chunk."
     aiohttp: ClassVar[str] = "200 and a whole body, no error: only a reader of events can tell."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
 
     async def change(self, events: Events) -> Events:
         async for event in events:
@@ -90,6 +92,7 @@ class NoFinish(StreamEnding):
     wire: ClassVar[str] = 'Every `"finish_reason":"..."` is `"finish_reason":null`.'
     aiohttp: ClassVar[str] = "200 and a whole body, no error."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
 
     async def change(self, events: Events) -> Events:
         async for event in events:
@@ -106,6 +109,8 @@ class ErrorEvent(StreamEnding):
     wire: ClassVar[str] = "So many events, an event with vLLM's error object, `data: [DONE]`, the last chunk."
     aiohttp: ClassVar[str] = "200 and a whole body, no error: only a reader of events can tell."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
+    told_of_stream: ClassVar[Told] = failed("stream_error")
     after: int = count(1, "events", "before the error; a shorter stream has it before its `[DONE]`")
 
     async def change(self, events: Events) -> Events:
@@ -129,6 +134,8 @@ class BadJson(StreamEnding):
     wire: ClassVar[str] = "One event's data is only its first half."
     aiohttp: ClassVar[str] = "200 and a whole body, no error: only a parser of events can tell."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
+    told_of_stream: ClassVar[Told] = failed("shape")
     event: int = count(1, "events", "which one, from 1", least=1)
 
     async def change(self, events: Events) -> Events:
@@ -150,6 +157,8 @@ class SplitEvent(StreamEnding):
     )
     aiohttp: ClassVar[str] = "The same events in other pieces: `iter_any` hands out halves."
     httpx: ClassVar[str] = "The same events in other pieces: `aiter_raw` hands out halves."
+    told: ClassVar[Told] = WHOLE
+    told_of_stream: ClassVar[Told] = LATE
     seconds: float = duration(0.001, "between the two")
 
     async def change(self, events: Events) -> Events:
@@ -170,6 +179,7 @@ class MergedEvents(StreamEnding):
     wire: ClassVar[str] = "So many events in one write; the first waits for the last of them."
     aiohttp: ClassVar[str] = "The same events, several in one piece."
     httpx: ClassVar[str] = "The same events, several in one piece."
+    told: ClassVar[Told] = WHOLE
     size: int = count(8, "events", "in each write", least=1)
 
     async def change(self, events: Events) -> Events:
@@ -193,6 +203,7 @@ class Comments(StreamEnding):
     wire: ClassVar[str] = "`: keep-alive` and an empty line, in a write of its own, before each event."
     aiohttp: ClassVar[str] = "A whole body with comments in it, which a reader of events has to pass over."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
     times: int = count(1, "comments", "before each event", least=1)
 
     async def change(self, events: Events) -> Events:
@@ -212,6 +223,7 @@ class NoSpace(StreamEnding):
     wire: ClassVar[str] = "`data:{...}` and `data:[DONE]`."
     aiohttp: ClassVar[str] = "A whole body; a reader that looks for `data: ` finds no event in it."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
 
     async def change(self, events: Events) -> Events:
         async for event in events:

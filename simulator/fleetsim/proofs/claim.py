@@ -27,6 +27,7 @@ __all__ = [
     "Claim",
     "Evidence",
     "Stage",
+    "brief",
     "check_all_ok",
     "check_slots",
     "counted",
@@ -41,6 +42,7 @@ __all__ = [
 PATIENCE = 10.0  # seconds for something that takes milliseconds
 IMPATIENCE = 1.0  # seconds for the same, once a deadline has passed in vain
 POLL = 0.004
+BRIEF = 100  # characters
 NO_FIGURE = "-"
 SETTLE_POLLS = 12
 
@@ -84,6 +86,10 @@ class Stage:
         """The count of the client's sockets that neither side has made."""
         return self.loop.witness
 
+    def part(self) -> Stage:
+        """A stage in the same surroundings, with evidence, tasks and patience of its own, for a part of a scenario."""
+        return Stage(self.client, self.seed, self.loop, self.complaints, self.patience)
+
     def fleet(self, size: int, **settings: Any) -> Fleet:
         """A fleet of `size` servers with this run's seed."""
         return Fleet(size, seed=self.seed, **settings)
@@ -110,21 +116,24 @@ class Stage:
         for work in works:
             self.tasks.append(self.loop.create_task(work))
 
-    async def until(self, condition: Callable[[], bool]) -> bool:
-        """Poll until `condition` holds; False if it does not within `patience` seconds."""
+    async def until(self, condition: Callable[[], bool], *, poll: float = POLL) -> bool:
+        """Look every `poll` seconds, 0 for every turn of the loop, until `condition` holds.
+
+        False if it does not within `patience` seconds.
+        """
         give_up = self.loop.time() + self.patience
         while not condition():
             if self.loop.time() > give_up:
                 self.lose_patience()
                 return False
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(poll)
         return True
 
-    async def ended(self, tasks: Collection[asyncio.Task[Any]]) -> bool:
-        """Wait for all `tasks`; False if not all of them have ended within `patience` seconds."""
+    async def ended(self, tasks: Collection[asyncio.Task[Any]], *, beyond: float = 0.0) -> bool:
+        """Wait for all `tasks`; False if not all of them have ended within `beyond` and `patience` seconds."""
         if not tasks:
             return True
-        _, pending = await asyncio.wait(tasks, timeout=self.patience)
+        _, pending = await asyncio.wait(tasks, timeout=beyond + self.patience)
         if pending:
             self.lose_patience()
         return not pending
@@ -185,6 +194,12 @@ def check_all_ok(evidence: Evidence, outcomes: Sequence[Outcome | None], whose: 
 def figure(**counts: int | None) -> str:
     """Counts in words: `3 opened, 57 reused`; a count that is not kept is left out."""
     return joined(*[f"{value} {name.replace('_', ' ')}" for name, value in counts.items() if value is not None])
+
+
+def brief(text: str) -> str:
+    """The first words of what a client says."""
+    first = text.strip().splitlines()[0] if text.strip() else text
+    return first if len(first) <= BRIEF else f"{first[:BRIEF]}..."
 
 
 def counted(number: int, thing: str) -> str:

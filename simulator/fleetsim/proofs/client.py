@@ -54,6 +54,7 @@ FEATURES: Final[Mapping[str, str]] = {
     "views": "sub-clients over some of the endpoints: by_tag, sample, select, slice",
     "ledger": "exact counts of connections opened, closed, reused and open",
     "websockets": "a pool of websockets: borrowed one at a time, closed at their deadline, invalidated, prewarmed",
+    "kinds": "outcomes whose `kind` says what failed, in the words of `fleetsim.faults.told.KINDS`",
 }
 
 

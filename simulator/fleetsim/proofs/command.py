@@ -19,13 +19,16 @@ from fleetsim.proofs.table import list_claims, progress
 __all__ = ["prove"]
 
 ALL = "all"
+GROUP = "faults"
 
 
 @click.command(epilog="Exit status: 0 all claims hold, 1 a claim fails, 2 bad input.")
 @click.option(
     "--client", "names", multiple=True, metavar="NAME", help="Client to prove, or all; repeatable [swarmpool]."
 )
-@click.option("--only", multiple=True, metavar="CLAIM", help="Run this claim only: its name or number; repeatable.")
+@click.option(
+    "--only", multiple=True, metavar="CLAIM", help="Run this claim only: its name or number, or faults; repeatable."
+)
 @click.option("--list", "listing", is_flag=True, help="List the claims and the clients, and stop.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of texts, choices and delays.")
 @click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there too.")
@@ -69,18 +72,20 @@ def prove_client(console: Console, client: Client, claims: Sequence[Claim], seed
 
 def chosen_claims(only: Sequence[str]) -> Sequence[Claim]:
     """The claims that `--only` has by name or number, in their own order; all if there is none."""
-    wanted = {claim_name(word) for part in only for word in part.split(",") if word}
+    wanted = {name for part in only for word in part.split(",") if word for name in claim_names(word)}
     return [claim for claim in CLAIMS if claim.name in wanted or not wanted]
 
 
-def claim_name(word: str) -> str:
-    """The name of the claim that `word` names, or numbers as `--list` does."""
+def claim_names(word: str) -> list[str]:
+    """The claims that `word` means: one by its name or its number in `--list`, or `faults` for all `faults-...`."""
     names = [claim.name for claim in CLAIMS]
     numbered = {str(number): name for number, name in enumerate(names, 1)}
-    if word in names or word in numbered:
-        return numbered.get(word, word)
+    group = [name for name in names if word == GROUP and name.startswith(f"{GROUP}-")]
+    meant = group or [name for name in names if name in (word, numbered.get(word))]
+    if meant:
+        return meant
     raise click.BadParameter(
-        f"no claim {word!r}: expected 1 to {len(names)} or one of {', '.join(names)}", param_hint="--only"
+        f"no claim {word!r}: expected 1 to {len(names)}, {GROUP}, or one of {', '.join(names)}", param_hint="--only"
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +15,7 @@ from typing import Literal
 from fleetsim.proofs.claim import PATIENCE, Claim, Evidence, Stage
 from fleetsim.proofs.client import Client
 from fleetsim.proofs.complaints import listening
+from fleetsim.proofs.guard import guarded
 from fleetsim.proofs.witness import WatchedLoop
 
 __all__ = ["CLAIM_DEADLINE", "Result", "Verdict", "run_claim", "run_claims"]
@@ -62,34 +62,9 @@ def run_claim(client: Client, claim: Claim, seed: int, *, patience: float = PATI
     with listening() as complaints:
         loop = WatchedLoop()
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_play(claim, Stage(client, seed, loop, complaints, patience, evidence)))
+            stage = Stage(client, seed, loop, complaints, patience, evidence)
+            runner.run(guarded(stage, claim.scenario, CLAIM_DEADLINE))
     return _result(claim, evidence, time.perf_counter() - begin)
-
-
-async def _play(claim: Claim, stage: Stage) -> None:
-    limit = asyncio.timeout(CLAIM_DEADLINE)
-    try:
-        async with limit:
-            await claim.scenario(stage)
-    except asyncio.CancelledError as error:
-        if _somebody_cancels():
-            raise
-        stage.evidence.check(False, f"{_raised(error)}, which nobody had sent")
-    except Exception as error:  # noqa: BLE001  # foreign code: whatever it raises is its verdict
-        stage.evidence.check(False, f"not finished after {CLAIM_DEADLINE:g} s" if limit.expired() else _raised(error))
-    finally:
-        await stage.dismiss()
-
-
-def _somebody_cancels() -> bool:
-    """Whether this task was cancelled; clients have been seen to raise CancelledError of their own accord."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _raised(error: BaseException) -> str:
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"raised {type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
 
 
 def _result(claim: Claim, evidence: Evidence, seconds: float) -> Result:

@@ -26,7 +26,7 @@ class SocketWitness:
     def __init__(self) -> None:
         self.attempts = 0
         self.peak_open = 0
-        self._sockets: weakref.WeakKeyDictionary[socket.socket, int] = weakref.WeakKeyDictionary()
+        self._sockets: weakref.WeakKeyDictionary[socket.socket, tuple[int, Any]] = weakref.WeakKeyDictionary()
 
     @property
     def open_now(self) -> int:
@@ -35,12 +35,16 @@ class SocketWitness:
 
     def open_since(self, attempts: int) -> int:
         """Those of them that began to connect when there had been that many attempts, or later."""
-        return sum(number > attempts and sock.fileno() != -1 for sock, number in self._sockets.items())
+        return sum(number > attempts and sock.fileno() != -1 for sock, (number, _) in self._sockets.items())
 
-    def note(self, sock: socket.socket) -> None:
-        """`sock` is about to connect."""
+    def open_to(self, host: str, port: int) -> int:
+        """Those of them that go to this address."""
+        return sum(address[:2] == (host, port) and sock.fileno() != -1 for sock, (_, address) in self._sockets.items())
+
+    def note(self, sock: socket.socket, address: Any) -> None:
+        """`sock` is about to connect to `address`."""
         self.attempts += 1
-        self._sockets[sock] = self.attempts
+        self._sockets[sock] = self.attempts, address
         for closed in [known for known in self._sockets if known.fileno() == -1]:
             del self._sockets[closed]
         self.peak_open = max(self.peak_open, len(self._sockets))
@@ -59,7 +63,7 @@ class WatchedLoop(asyncio.SelectorEventLoop):
         self.names: dict[str, tuple[str, ...]] = {}
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-        self.witness.note(sock)
+        self.witness.note(sock, address)
         await super().sock_connect(sock, address)
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> list[Any]:

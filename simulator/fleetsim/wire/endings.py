@@ -18,6 +18,7 @@ from fleetsim.errors import EndingError, FaultError
 from fleetsim.exchange import EventStream, Reply, Unary
 from fleetsim.faults.catalogue import Fault, Stage, build, catalogued, find
 from fleetsim.faults.parameters import count, duration
+from fleetsim.faults.told import LATE, NEVER, WHOLE, Told, either, failed
 from fleetsim.wire.outgoing import Conclusion, Framing, Outgoing
 
 _AFTER = "of the body as framed; left out, and no chunks given either: half of it, or of the second event"
@@ -100,6 +101,7 @@ class Split(Ending):
     wire: ClassVar[str] = "Head and body leave in two writes, as vLLM's do; with a gap, in two segments that far apart."
     aiohttp: ClassVar[str] = "A whole response; the head may arrive alone."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = LATE
     gap: float = duration(0.0, "between head and body")
 
     async def send(self, out: Outgoing) -> None:
@@ -120,6 +122,7 @@ class Eager(Ending):
     wire: ClassVar[str] = "Head and body leave in one write."
     aiohttp: ClassVar[str] = "A whole response; its connection is idle again as soon as the head has been parsed."
     httpx: ClassVar[str] = "A whole response."
+    told: ClassVar[Told] = WHOLE
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
@@ -147,6 +150,8 @@ class Delayed(Ending):
         "The whole body at once; a read to EOF, and the release of the connection, wait for the last chunk."
     )
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = LATE
+    told_of_stream: ClassVar[Told] = either("timeout")
     seconds: float = duration(0.05, "from the last byte of the body to its EOF")
 
     async def send(self, out: Outgoing) -> None:
@@ -165,6 +170,8 @@ class Never(Ending):
     wire: ClassVar[str] = "The body in chunks; the last chunk never comes and the connection stays open."
     aiohttp: ClassVar[str] = "The whole body, then a wait: SocketTimeoutError with sock_read set, else for ever."
     httpx: ClassVar[str] = "ReadTimeout."
+    told: ClassVar[Told] = NEVER
+    told_of_stream: ClassVar[Told] = either("timeout")
 
     async def send(self, out: Outgoing) -> None:
         await _write_without_eof(out)
@@ -184,6 +191,7 @@ class Truncated(Ending):
     wire: ClassVar[str] = "FIN inside the body."
     aiohttp: ClassVar[str] = "ClientPayloadError, whatever the framing."
     httpx: ClassVar[str] = "RemoteProtocolError: peer closed connection without sending complete message body."
+    told: ClassVar[Told] = failed("truncated")
     after: int | None = count(None, "bytes", _AFTER)
     after_chunks: int | None = count(None, "chunks", _AFTER_CHUNKS)
 
@@ -202,6 +210,7 @@ class Reset(Ending):
     wire: ClassVar[str] = "RST inside the body (SO_LINGER 0)."
     aiohttp: ClassVar[str] = "ClientPayloadError; by type it cannot be told from a FIN."
     httpx: ClassVar[str] = "ReadError."
+    told: ClassVar[Told] = failed("truncated", "reset")
     after: int | None = count(None, "bytes", _AFTER)
     after_chunks: int | None = count(None, "chunks", _AFTER_CHUNKS)
 
@@ -222,6 +231,7 @@ class Close(Ending):
     wire: ClassVar[str] = "A whole response with `connection: close`, then FIN."
     aiohttp: ClassVar[str] = "A whole response; its connection is not reused."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
 
     async def send(self, out: Outgoing) -> None:
         out.closing = True
@@ -240,6 +250,7 @@ class UntilClose(Ending):
     wire: ClassVar[str] = "A whole response without content-length or chunks, then FIN."
     aiohttp: ClassVar[str] = "A whole response; one cut short could not be told from it."
     httpx: ClassVar[str] = "The same."
+    told: ClassVar[Told] = WHOLE
 
     async def send(self, out: Outgoing) -> None:
         reply = await out.reply()
@@ -258,6 +269,7 @@ class BeforeHead(Ending):
     wire: ClassVar[str] = "FIN when the request has been read."
     aiohttp: ClassVar[str] = "ServerDisconnectedError; a GET is sent once more by aiohttp itself."
     httpx: ClassVar[str] = "RemoteProtocolError: server disconnected without sending a response."
+    told: ClassVar[Told] = failed("disconnected", "reset")
 
     async def send(self, out: Outgoing) -> None:
         out.cut(Conclusion.FIN)

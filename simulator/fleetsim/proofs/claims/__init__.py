@@ -8,6 +8,7 @@ from fleetsim.proofs.claim import Claim
 from fleetsim.proofs.claims.cancelling import CANCEL_PHASES
 from fleetsim.proofs.claims.closing import CLEAN_CLOSE, REFUSAL
 from fleetsim.proofs.claims.endings import EAGER_EOF, EVERY_ENDING
+from fleetsim.proofs.claims.faults import CATALOGUE
 from fleetsim.proofs.claims.keepalive import KEEPALIVE_RACE
 from fleetsim.proofs.claims.ledgers import LEDGERS_AGREE
 from fleetsim.proofs.claims.limits import AGENT_CAP, CONCURRENCY, SOCKET_LIMIT
@@ -47,4 +48,5 @@ CLAIMS: Final[tuple[Claim, ...]] = (
     WS_INVALIDATE,
     WS_PREWARM,
     WS_CLOSE,
+    *CATALOGUE,
 )
