@@ -339,3 +339,21 @@ async def test_a_fault_of_websockets_is_no_ending() -> None:
         with pytest.raises(FleetError, match="is a fault that writes no response"):
             Fleet(1, ending=kind.name)
         assert isinstance(parse_fault(kind.name), kind)
+
+
+@pytest.mark.parametrize("fault", ["sigterm_abort", "sigterm_drain"])
+async def test_sigterm_closes_websockets_with_1012(fault: str) -> None:
+    """uvicorn says so and ends the connection at once."""
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer:
+        async with fleet.fault(fault):
+            assert await peer.to_the_end() == closed_with(1012)
+            assert ended(await record_of(fleet)) == ("server", "close", 1012)
+        async with websocket(fleet[0].port) as anew:
+            await anew.send(close(1000))
+            assert await anew.to_the_end() == closed_with(1000)
+
+
+async def test_a_kill_leaves_no_closing_handshake() -> None:
+    async with Fleet(1) as fleet, websocket(fleet[0].port) as peer, fleet.fault("kill"):
+        assert await peer.to_the_end() == b""
+        assert ended(await record_of(fleet)) == ("server", "fin", None)

@@ -196,3 +196,27 @@ async def test_the_key_guards_it() -> None:
         assert caught.value.status == 401
         async with http.ws_connect(f"{fleet[0].url}/v1/realtime", headers={"Authorization": "Bearer k"}) as ws:
             assert "session.created" in await ws.receive_str()
+
+
+async def test_an_engine_that_dies_is_told_as_an_error_and_the_session_goes_on() -> None:
+    async with Fleet(1, profile=Profile(itl=3_600.0)) as fleet, session(fleet) as client:
+        await client.say(UPDATE, COMMIT, audio(2))
+        assert (await client.hear())["type"] == "transcription.delta"
+        async with fleet.fault("engine_death", exits=None):
+            error = await client.hear()
+            assert (error["code"], error["error"][:31]) == ("processing_error", "EngineCore encountered an issue")
+            await client.say(COMMIT, audio(1))
+            assert (await client.hear())["code"] == "processing_error"
+        await client.say(COMMIT, audio(1), FINAL)
+        assert [event["type"] for event in await client.until_done()] == ["transcription.delta", "transcription.done"]
+
+
+async def test_an_engine_that_is_put_to_sleep_says_what_it_has_and_refuses_the_next() -> None:
+    async with Fleet(1, profile=Profile(itl=3_600.0)) as fleet, session(fleet) as client:
+        await client.say(UPDATE, COMMIT, audio(2))
+        said = (await client.hear())["delta"]
+        async with fleet.fault("sleep"):
+            done = await client.hear()
+            assert (done["type"], done["text"], done["usage"]["completion_tokens"]) == ("transcription.done", said, 1)
+            await client.say(COMMIT, audio(1))
+            assert (await client.hear())["error"] == "Generation is paused. Please retry after it resumes."

@@ -18,8 +18,9 @@ from typing import Any
 
 import msgspec
 
+from fleetsim.api.refusals import halted
 from fleetsim.api.served import Server, now
-from fleetsim.engine import Job
+from fleetsim.engine import AbortedError, EngineDeadError, EngineHaltedError, Job
 from fleetsim.errors import WebSocketClosedError
 from fleetsim.exchange import ApiRequest, WebSocket, WebSocketEnd
 from fleetsim.text import Passage
@@ -143,7 +144,11 @@ class _Session:
 
     async def _generate(self) -> None:
         with contextlib.suppress(WebSocketClosedError):
-            await self._transcribe()
+            try:
+                await self._transcribe()
+            except EngineHaltedError as reason:
+                await self._say(_Error(error=_told(reason), code="processing_error"))
+                return
             while not self._audio.empty():  # the rest of this utterance is not the beginning of the next
                 self._audio.get_nowait()
 
@@ -156,24 +161,26 @@ class _Session:
             passage = passage or self._words_for(audio)
             due = heard // AUDIO_BYTES_PER_TOKEN - len(said)
             prompt_tokens = prompt_tokens or due
-            pieces = passage.corpus.pieces(passage.start + len(said), due)
-            await self._say_tokens(pieces, first=not said)
-            said += pieces
+            try:
+                await self._say_tokens(passage.corpus.pieces(passage.start + len(said), due), said)
+            except AbortedError:
+                break
         usage = _Usage(prompt_tokens, prompt_tokens + len(said), len(said))
-        await self._say(_Done(text="".join(said).removeprefix(" "), usage=usage))
+        await self._say(_Done(text="".join(said), usage=usage))
 
     def _words_for(self, audio: bytes) -> Passage:
         return self._server.served.corpus.choose(b"%d\0%b" % (self._server.seed, audio), 0)
 
-    async def _say_tokens(self, pieces: list[str], *, first: bool) -> None:
+    async def _say_tokens(self, pieces: list[str], said: list[str]) -> None:
+        """Say one delta a token as the engine makes it, and add it to `said`."""
         if not pieces:
             return
         left = iter(pieces)
         async for batch in self._server.engine.generate([Job(len(pieces), len(pieces))]):
             for _ in batch:
-                delta = next(left)
-                await self._say(_Delta(delta=delta.removeprefix(" ") if first else delta))
-                first = False
+                piece = next(left)
+                said.append(piece if said else piece.removeprefix(" "))
+                await self._say(_Delta(delta=said[-1]))
 
 
 def _event(message: str) -> dict[str, Any]:
@@ -214,6 +221,14 @@ def _is_final(event: dict[str, Any]) -> bool:
         return _BOOLEANS[written]
     except (KeyError, TypeError):
         raise _invalid("InputAudioBufferCommit", "final", "Input should be a valid boolean") from None
+
+
+def _told(reason: EngineHaltedError) -> str:
+    # The session says what the exception does, where vLLM's handlers of requests have words of their own
+    # (v1/engine/exceptions.py).
+    if isinstance(reason, EngineDeadError):
+        return "EngineCore encountered an issue. See stack trace (above) for the root cause."
+    return halted(reason).message
 
 
 def _invalid(model: str, field: str, message: str) -> _MistakeError:
