@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from fleetsim.control.running import announced
 from fleetsim.fleet import Fleet
 from fleetsim.profile import Profile
 from fleetsim.settings import Processes, described_profile, profile_options
+from fleetsim.stopping import entered, told_to_stop
 from fleetsim.units import format_duration
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     AnyFleet = Fleet | ShardedFleet
 
-__all__ = ["told_to_stop", "up"]
+__all__ = ["up"]
 
 _MOST_LISTED = 8
 
@@ -95,9 +95,10 @@ async def _serve(
     fleet: AnyFleet, hostfile: Path | None, ca_file: Path | None, *, driven: bool, token: str | None
 ) -> int:
     """Serve until told to stop. Returns the exit code: 1 when some servers have been lost for good."""
-    async with told_to_stop() as stop:
+    whole = True
+    async with told_to_stop() as stop, contextlib.AsyncExitStack() as stack:
         started = time.perf_counter()
-        async with fleet:
+        if await entered(stack, fleet, stop):
             took = time.perf_counter() - started
             with _written(fleet, hostfile, ca_file) as (path, ca), _findable(fleet, driven, token) as control:
                 _announce(fleet, path, ca, took, control)
@@ -106,21 +107,6 @@ async def _serve(
     figures = fleet.ledger.snapshot() if isinstance(fleet, Fleet) else await fleet.ledger.snapshot()
     _print(f"stopped after {_counted(figures.requests, 'request')} on {_counted(figures.opened, 'connection')}")
     return 0 if whole else 1
-
-
-@contextlib.asynccontextmanager
-async def told_to_stop() -> AsyncIterator[asyncio.Event]:
-    """While the context lasts, the event yielded is set by Ctrl-C and by SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import socket
@@ -18,7 +19,7 @@ from fleetsim.fleet import Fleet
 from fleetsim.profile import Profile
 from fleetsim.server import FleetEndpoint
 from fleetsim.settings import described_profile, profile_options
-from fleetsim.up import told_to_stop
+from fleetsim.stopping import entered, told_to_stop
 
 __all__ = ["serve"]
 
@@ -81,9 +82,10 @@ def fleet_of(me: Rank, size: int, profile: Profile, host: str, base_port: int | 
 
 
 async def _serve(fleet: Fleet, me: Rank, folder: Path, advertised: str) -> None:
-    async with told_to_stop() as stop, fleet:
-        endpoints = [FleetEndpoint(advertised, each.port, each.tags) for each in fleet.endpoints]
-        with registered(folder, me, job_of(os.environ), endpoints) as path:
+    async with told_to_stop() as stop, contextlib.AsyncExitStack() as stack:
+        if await entered(stack, fleet, stop):
+            endpoints = [FleetEndpoint(advertised, each.port, each.tags) for each in fleet.endpoints]
+            path = stack.enter_context(registered(folder, me, job_of(os.environ), endpoints))
             first = fleet[0].index
             click.echo(f"{me}: servers {first} to {first + len(fleet) - 1} on {advertised}, in {path}")
             await stop.wait()
