@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
-from answers import Witness, hello
+from answers import DONE, Witness, hello, streamed
 from raw_http import Peer, get, post
 
-from fleetsim import ApiRequest, Fleet, Reply, Unary, WebSocket, WebSocketEnd
-from fleetsim.wire.turn import is_loopback
+from fleetsim import Answer, ApiRequest, Fleet, Reply, Unary, WebSocket, WebSocketEnd
+from fleetsim.wire.turn import Turn, is_loopback
 
 
 async def told(request: ApiRequest) -> Reply:
@@ -121,3 +123,17 @@ async def test_the_record_of_a_request_says_what_was_asked_and_how_it_went() -> 
         assert (request.ending, request.outcome) == ("split", "complete")
         assert request.ended_at is not None
         assert request.ended_at >= request.arrived_at
+
+
+@pytest.mark.parametrize("answer", [hello, streamed(DONE)])
+async def test_a_turn_that_is_over_leaves_nothing_for_the_garbage_collector(answer: Answer) -> None:
+    """It once referred to itself, and each request cost a page fault before the collector came."""
+    async with Fleet(1, answer=lambda index: answer) as fleet, Peer(fleet[0].port) as peer:
+        gc.disable()
+        try:
+            for number in range(1, 4):
+                await peer.send(post("/"))
+                await fleet.ledger.wait_for(requests=number, in_flight=0)
+            assert not [each for each in gc.get_objects() if isinstance(each, Turn)]
+        finally:
+            gc.enable()

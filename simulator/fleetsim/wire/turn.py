@@ -115,6 +115,7 @@ class Turn:
             self._book.ended(line, out.status, ending.name, pipe.gone or outcome, self._loop.time())
         if out.dies:
             await asyncio.sleep(FIN_AFTER_ERROR)
+        del out.reply  # a method of this turn: the two would wait, with all they hold, for the garbage collector
         return self._conclusion()
 
     def _arrive(self, path: str) -> RequestLine:
