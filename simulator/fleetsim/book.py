@@ -71,12 +71,12 @@ class Tally:
         self.open_now -= 1
         self.ended_connections[requests] += 1
 
-    def count_arrived(self, *, reused: bool) -> None:
+    def count_arrived(self, reused: bool) -> None:
         self.requests += 1
         self.reused += reused
-        self.in_flight += 1
-        if self.in_flight > self.peak_in_flight:
-            self.peak_in_flight = self.in_flight
+        self.in_flight = now = self.in_flight + 1
+        if now > self.peak_in_flight:
+            self.peak_in_flight = now
 
     def count_websocket(self) -> None:
         self.websockets += 1
@@ -154,8 +154,8 @@ class Book:
         reused = connection.requests > 0
         with self.lock:
             connection.requests += 1
-            total.count_arrived(reused=reused)
-            part.count_arrived(reused=reused)
+            total.count_arrived(reused)
+            part.count_arrived(reused)
             line = RequestLine(total.requests, server, connection.connection, connection.requests, method, path, now)
             self._append(line)
         if part.watchers or total.watchers:

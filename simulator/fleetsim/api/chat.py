@@ -79,12 +79,8 @@ async def create_chat_completion(server: Server, request: ApiRequest) -> Reply:
     tokens = served.tokenizer.count(prompt)
     limit = _limit(asked, served, tokens)
     check_sampling(asked, limit)
-    wordings, jobs = [], []
-    for sequence in range(asked.sequences()):
-        wording = word(server, asked, prompt, sequence, limit)
-        wordings.append(wording)
-        jobs.append(Job(tokens, wording.count))
-    generation = server.engine.generate(jobs)
+    wordings = [word(server, asked, prompt, sequence, limit) for sequence in range(asked.sequences())]
+    generation = server.engine.generate([Job(tokens, wording.count) for wording in wordings])
     answer_id = msgspec.json.encode("chatcmpl-" + server.request_id(request, asked.request_id))
     if asked.stream:
         return EventStream(stream(_script(server, asked, answer_id, tokens, wordings), generation))

@@ -23,8 +23,11 @@ DONE = b"data: [DONE]\n\n"
 
 def usage_counts(prompt_tokens: int, completion_tokens: int) -> bytes:
     """Return the three counts in vLLM's order, as the inside of a JSON object."""
-    total = prompt_tokens + completion_tokens
-    return f'"prompt_tokens":{prompt_tokens},"total_tokens":{total},"completion_tokens":{completion_tokens}'.encode()
+    return b'"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d' % (
+        prompt_tokens,
+        prompt_tokens + completion_tokens,
+        completion_tokens,
+    )
 
 
 class Frame:

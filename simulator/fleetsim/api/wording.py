@@ -37,6 +37,8 @@ class Wording(msgspec.Struct):
 
     def json(self) -> bytes:
         """The whole text."""
+        if self.pieces is None and not self.prefix:  # nearly every answer
+            return self.passage.json()
         text = self.passage.json() if self.pieces is None else b"".join(self.pieces)
         return self.prefix + text
 
@@ -65,7 +67,9 @@ class Wording(msgspec.Struct):
 def word(server: Server, asked: Sampling, prompt: str, sequence: int, limit: int, *, echo: bool = False) -> Wording:
     """Return what sequence number `sequence` answers to `prompt`, in at most `limit` tokens."""
     served = server.served
-    natural = max(served.profile.output_tokens, asked.min_tokens)
+    natural = served.profile.output_tokens
+    if natural < asked.min_tokens:
+        natural = asked.min_tokens
     by_itself = natural <= limit and not asked.ignore_eos
     count, finish_reason = (natural, _STOP) if by_itself else (limit, _LENGTH)
     passage = served.corpus.choose(_key(server, asked, prompt, sequence), count)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
+_KEEP, _RST = Conclusion.KEEP, Conclusion.RST  # Python 3.11 looks members of an enum up slowly
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -288,12 +289,12 @@ class Connection(SeamConnection):
         turn = Turn(self, self._settings, self._listener.book, self._line, message, body, self.loop)
         conclusion = await turn.run()
         self._busy = False
-        if conclusion is Conclusion.RST:
+        if conclusion is _RST:
             self.rst()
-        elif turn.plan is not None and conclusion is Conclusion.KEEP:
+        elif turn.plan is not None and conclusion is _KEEP:
             turn.plan.arm(self)
             return not self._wire.is_closing()
-        return conclusion is Conclusion.KEEP
+        return conclusion is _KEEP
 
     async def _serve_websocket(self, message: RawRequestMessage, body: StreamReader) -> bool:
         """Answer a request for a websocket, serve that if it is granted, and return that the connection is over."""

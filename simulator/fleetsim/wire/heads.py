@@ -40,8 +40,7 @@ def head(
     chunked: bool = False,
 ) -> bytes:
     """Return a whole head, its empty line included. `length=None` announces none; `extra` is whole header lines."""
-    return _template(status, content_type, vary, close, chunked) % (
-        _date(int(time.time())),
+    return _template(int(time.time()), status, content_type, vary, close, chunked) % (
         _lines(headers) if headers else b"",
         b"" if length is None else b"content-length: %d\r\n" % length,
         extra,
@@ -65,16 +64,12 @@ def _size_line(length: int) -> bytes:
     return b"%x\r\n" % length
 
 
-@lru_cache(maxsize=4)
-def _date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
-
-
 @lru_cache(maxsize=600)
-def _template(status: int, content_type: str | None, vary: bool, close: bool, chunked: bool) -> bytes:
-    """A head with places for the date, the application's own lines, the length's line and extra lines."""
-    return b"%bdate: %%b\r\nserver: uvicorn\r\n%%b%%b%b%b%%b%b%b\r\n" % (
+def _template(second: int, status: int, content_type: str | None, vary: bool, close: bool, chunked: bool) -> bytes:
+    """A head with places for the application's own lines, the length's line and extra lines."""
+    return b"%bdate: %b\r\nserver: uvicorn\r\n%%b%%b%b%b%%b%b%b\r\n" % (
         _status_line(status),
+        formatdate(second, usegmt=True).encode(),
         _lines((("content-type", content_type),)).replace(b"%", b"%%") if content_type else b"",
         b"vary: Origin\r\n" if vary else b"",
         b"connection: close\r\n" if close else b"",

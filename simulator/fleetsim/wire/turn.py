@@ -36,6 +36,8 @@ FAULT_HEADER = istr("X-Fleet-Fault")
 ENDING_HEADER = istr("X-Fleet-Ending")
 _EXPECT = istr("Expect")
 
+_KEEP = Conclusion.KEEP  # Python 3.11 looks members of an enum up slowly
+
 # What vLLM says when a handler raises (entrypoints/serve/exception_handling), from outside its CORS middleware.
 INTERNAL_ERROR = Unary(
     500,
@@ -145,7 +147,7 @@ class Turn:
 
     async def _received(self, plan: Plan) -> bool:
         conclusion = await plan.receive(self._body, self._pipe)
-        if conclusion is Conclusion.KEEP:
+        if conclusion is _KEEP:
             return True
         self._out.cut(conclusion)
         return False
@@ -214,7 +216,7 @@ class Turn:
 
     def _conclusion(self) -> Conclusion:
         out = self._out
-        if out.conclusion is Conclusion.KEEP and (out.closing or out.dies or self._settings.draining):
+        if out.conclusion is _KEEP and (out.closing or out.dies or self._settings.draining):
             return Conclusion.FIN
         return out.conclusion
 
@@ -228,7 +230,7 @@ def _leaves_http(message: RawRequestMessage) -> bool:
 
 def _target(message: RawRequestMessage) -> tuple[str, str]:
     path, _, query = message.path.partition("?")
-    if not path.startswith("/") and "://" in path:
+    if path[:1] != "/" and "://" in path:
         path = message.url.raw_path
     return (unquote(path) if "%" in path else path), query
 
