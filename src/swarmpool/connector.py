@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectionUser", "PoolConnector", "abandon", "bury", "current_user", "has_unread", "open_session"]
 
 _HEARTBEATS = (WSMsgType.PING, WSMsgType.PONG)
+_ACQUIRED, _IDLE = SocketState.ACQUIRED, SocketState.IDLE  # Python 3.11 looks members of an enum up slowly
 _NEVER = 1e9  # seconds; aiohttp before 3.14.4 does not understand keepalive_timeout=None
 
 
@@ -95,7 +96,7 @@ class _CountedHandler(ResponseHandler):
             self._dial = None
 
     def data_received(self, data: bytes) -> None:
-        if data and self.state is SocketState.IDLE:  # empty data is aiohttp's own nudge to its parser
+        if data and self.state is _IDLE:  # empty data is aiohttp's own nudge to its parser
             self._sockets.reject(self)
         else:
             super().data_received(data)
@@ -200,7 +201,7 @@ class PoolConnector(TCPConnector):
             connection = await super().connect(req, traces, timeout)
             handler = connection.protocol
             assert isinstance(handler, _CountedHandler)
-            reused = handler.state is SocketState.IDLE
+            reused = handler.state is _IDLE
             if reused and handler.should_close:
                 self.sockets.reject(handler)
                 connection.close()
@@ -247,7 +248,7 @@ class PoolConnector(TCPConnector):
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         super()._release(key, protocol, should_close=should_close)
         assert isinstance(protocol, _CountedHandler)
-        if protocol.state is not SocketState.ACQUIRED:
+        if protocol.state is not _ACQUIRED:
             return
         if protocol.transport is not None and not self.closed:
             self.sockets.rest(protocol)

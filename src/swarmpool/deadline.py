@@ -40,7 +40,7 @@ class Deadline:
         """Whether the limit has come while the task was inside."""
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a request must be sent from inside a task")
         self._task = task

@@ -27,7 +27,7 @@ from swarmpool.failures import WIRE_ERRORS, failure_of
 from swarmpool.responses import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp import ClientResponse, ClientSession
 
@@ -145,7 +145,12 @@ class Exchange:
         outcome = Outcome()
         try:
             with self.limit(self.deadline, self._watched):
-                response = await self.send(method, path, body)
+                # As `send` does it: one coroutine fewer on the way of every request.
+                token = current_user.set(self)
+                try:
+                    self.response = response = await self._ask(method, path, body)
+                finally:
+                    current_user.reset(token)
                 outcome.status = response.status
                 outcome.body = await response.read()
         except WIRE_ERRORS as error:
@@ -158,16 +163,21 @@ class Exchange:
         """Send, and return once the head of the answer is here. Call it inside `limit`."""
         token = current_user.set(self)
         try:
-            self.response = response = await self._session.request(
-                method,
-                self.agent.url(path),
-                data=None if body is None else _payload(body),
-                headers=headers,
-                allow_redirects=False,
-            )
+            self.response = response = await self._ask(method, path, body, headers)
         finally:
             current_user.reset(token)
         return response
+
+    def _ask(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> Awaitable[ClientResponse]:
+        return self._session.request(
+            method,
+            self.agent.url(path),
+            data=None if body is None else _payload(body),
+            headers=headers,
+            allow_redirects=False,
+        )
 
     def limit(self, deadline: float | None, among: Deadlines | None = None) -> Deadline:
         """The scope in which the owner may wait for the wire, until the loop's time is `deadline`."""

@@ -105,9 +105,12 @@ class AgentPool(View):
         `sampling` goes into the request as it is. Raises as the class says; cancelling it ends the connection.
         """
         agent = self._agent(agent_index)
-        composed = await self._compose(agent, agent_index, prompt, max_tokens, messages, sampling)
-        if isinstance(composed, Response):
-            return composed
+        composed = self._compose_now(prompt, max_tokens, messages, sampling)
+        if composed is None:
+            found = await self._compose(agent, agent_index, prompt, max_tokens, messages, sampling)
+            if isinstance(found, Response):
+                return found
+            composed = found
         path, body = composed
         exchange, outcome = await self._exchange(agent, path, body, self.timeout)
         reply, failure = judge(outcome, self._read_whole)
@@ -216,6 +219,16 @@ class AgentPool(View):
 
     # ------------------------------------------------------------------- what a subclass with another dialect overrides
 
+    def _compose_now(
+        self, prompt: str | None, max_tokens: int | None, messages: Messages | None, sampling: Mapping[str, Any]
+    ) -> tuple[str, bytes] | None:
+        """Path and body of the request; None if the agent has to be asked first, as `_compose` does."""
+        if messages is not None:
+            raise TypeError("messages need a chat: AgentPool's agents take one prompt; use VLLMPool")
+        return "/generate", encode(
+            generate_body(text("prompt", prompt), count_or_none("max_tokens", max_tokens, at_least=0), sampling)
+        )
+
     async def _compose(
         self,
         agent: Agent,  # noqa: ARG002 - a dialect may have to ask the agent first
@@ -226,11 +239,9 @@ class AgentPool(View):
         sampling: Mapping[str, Any],
     ) -> tuple[str, bytes] | Response:
         """Path and body of the request; a `Response` if what they need could not be had."""
-        if messages is not None:
-            raise TypeError("messages need a chat: AgentPool's agents take one prompt; use VLLMPool")
-        return "/generate", encode(
-            generate_body(text("prompt", prompt), count_or_none("max_tokens", max_tokens, at_least=0), sampling)
-        )
+        composed = self._compose_now(prompt, max_tokens, messages, sampling)
+        assert composed is not None
+        return composed
 
     def _stream_sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         """`sampling` of a request whose answer is to be a stream."""
@@ -278,11 +289,12 @@ class AgentPool(View):
     async def _exchange(
         self, agent: Agent, path: str, body: bytes | None, timeout: float | None, method: str = "POST"
     ) -> tuple[Exchange, Outcome]:
-        exchange = await self._tree.admit(agent, timeout)
+        tree = self._tree
+        exchange = tree.admit_nowait(agent, timeout) or await tree.admit(agent, timeout)
         try:
             outcome = await exchange.fetch(method, path, body)
         except asyncio.CancelledError:
-            self._tree.counts.cancelled += 1
+            tree.counts.cancelled += 1
             raise
         finally:
             exchange.end()

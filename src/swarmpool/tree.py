@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tree"]
 
+_OPEN = State.OPEN  # Python 3.11 looks members of an enum up slowly
 _CLOSED = (State.CLOSING, State.CLOSED)
 _NO_SOCKETS = SocketStatistics(*[0] * 14)
 
@@ -95,7 +96,7 @@ class Tree:
     def open(self) -> ClientSession:
         """Open if the tree is NEW, and return the session. Raises `PoolClosed` and `WrongEventLoop`."""
         loop = asyncio.get_running_loop()
-        if self._life.state is not State.OPEN:
+        if self._life.state is not _OPEN:
             self.check_open()
             self._open(loop)
         if loop is not self._loop:
@@ -108,12 +109,24 @@ class Tree:
 
         Raises what `Limiter.acquire` does, and `PoolClosed` if the tree began to close while a slot was on its way.
         """
-        session = self.open()
+        exchange = self.admit_nowait(agent, timeout)
+        if exchange is not None:
+            return exchange
         limiter = self.limiter
-        queued = 0.0 if limiter.acquire_nowait(agent.key) else await limiter.acquire(agent.key)
-        if self._life.state is not State.OPEN:
+        queued = await limiter.acquire(agent.key)
+        if self._life.state is not _OPEN:
             limiter.release(agent.key)
             self.check_open()
+        return self._begin(agent, timeout, queued)
+
+    def admit_nowait(self, agent: Agent, timeout: float | None) -> Exchange | None:
+        """`admit` if a slot is free for `agent` and that overtakes nobody; else None, and nothing is changed."""
+        self.open()
+        return self._begin(agent, timeout, 0.0) if self.limiter.acquire_nowait(agent.key) else None
+
+    def _begin(self, agent: Agent, timeout: float | None, queued: float) -> Exchange:
+        session = self.session
+        assert session is not None
         assert self._loop is not None
         watched = self._deadlines if timeout == self.options.timeout else None
         exchange = Exchange(

@@ -160,9 +160,12 @@ class View:
 
     def _agent(self, agent_index: int) -> Agent:
         self._tree.check_open()
-        if not self._agents:
+        agents = self._agents
+        if type(agent_index) is int and 0 <= agent_index < len(agents):  # the way of nearly every call
+            return agents[agent_index]
+        if not agents:
             raise EmptyPool("this view has no agents")
-        return self._agents[self._checked(agent_index)]
+        return agents[self._checked(agent_index)]
 
 
 def _whole(name: str, value: Any) -> int:

@@ -153,6 +153,15 @@ class VLLMPool(AgentPool):
 
     # ------------------------------------------------------------------------------------------------ the dialect
 
+    def _compose_now(
+        self, prompt: str | None, max_tokens: int | None, messages: Messages | None, sampling: Mapping[str, Any]
+    ) -> tuple[str, bytes] | None:
+        model = self._vllm.model
+        if model is None or max_tokens is None:
+            return None
+        conversation, _ = _conversation(prompt, messages)
+        return self._chat(model, conversation, count("max_tokens", max_tokens, at_least=0), max_tokens, sampling)
+
     async def _compose(
         self,
         agent: Agent,
@@ -162,17 +171,14 @@ class VLLMPool(AgentPool):
         messages: Messages | None,
         sampling: Mapping[str, Any],
     ) -> tuple[str, bytes] | Response:
+        composed = self._compose_now(prompt, max_tokens, messages, sampling)
+        if composed is not None:
+            return composed
         conversation, length = _conversation(prompt, messages)
-        if self._vllm.model is not None and max_tokens is not None:  # nothing to ask the agent
-            model, tokens = self._vllm.model, count("max_tokens", max_tokens, at_least=0)
-        else:
-            found = await self._model_and_tokens(agent, agent_index, length, max_tokens)
-            if isinstance(found, Response):
-                return found
-            model, tokens = found
-        return "/v1/chat/completions", encode(
-            chat_body(model, conversation, tokens, self._sampling(sampling, max_tokens))
-        )
+        found = await self._model_and_tokens(agent, agent_index, length, max_tokens)
+        if isinstance(found, Response):
+            return found
+        return self._chat(found[0], conversation, found[1], max_tokens, sampling)
 
     def _stream_sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"stream_options": {"include_usage": True}, **sampling, "stream": True}
@@ -202,6 +208,18 @@ class VLLMPool(AgentPool):
             return model, explicit
         room = (context or _UNKNOWN_CONTEXT) - length // _CHARACTERS_PER_TOKEN - options.buffer
         return model, min(options.max_tokens, max(_LEAST_TOKENS, room))
+
+    def _chat(
+        self,
+        model: str,
+        conversation: list[Mapping[str, Any]],
+        tokens: int,
+        max_tokens: int | None,
+        sampling: Mapping[str, Any],
+    ) -> tuple[str, bytes]:
+        return "/v1/chat/completions", encode(
+            chat_body(model, conversation, tokens, self._sampling(sampling, max_tokens))
+        )
 
     def _sampling(self, sampling: Mapping[str, Any], max_tokens: int | None) -> Mapping[str, Any]:
         """The pool's parameters and a call's, which win."""
