@@ -104,3 +104,11 @@ async def test_a_hostfile_of_a_tls_fleet_is_read_back_with_its_scheme_and_tags(t
         assert [dict(endpoint.tags) for endpoint in endpoints] == [{"rack": "a"}, {}]
         async with VLLMPool(endpoints, model="sim", max_tokens=4, ssl=fleet.ssl_context()) as pool:
             assert (await pool.post(1, "hi")).success
+
+
+@pytest.mark.fleet(size=2, tls=True)
+async def test_the_fleet_of_the_fixture_may_speak_tls(fleet: Fleet) -> None:
+    async with make_pool(fleet) as pool:
+        assert all(answer.success for answer in await pool.send_all(["hi"] * 8))
+    fleet.assert_all_closed(within="5s")
+    assert {record.tls for record in fleet.ledger.connection_records()} == {"TLSv1.3"}
