@@ -22,7 +22,7 @@ PAGE = (Path(__file__).resolve().parents[1] / "docs" / "clusters.md").read_text(
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SHELL = [text for language, text in BLOCKS if language == "sh"]
 RECIPES = {name: text for text in SHELL for name in ("PBS", "SBATCH") if f"#{name} " in text}
-LINES = [line for text in SHELL for line in text.splitlines() if "fleetsim " in line]
+LINES = [line for text in SHELL if "podman" not in text for line in text.splitlines() if "fleetsim " in line]
 COMMANDS = sorted({re.split(r" \|\| | &$", line.partition("fleetsim ")[2])[0] for line in LINES})
 
 AGENTS = """
