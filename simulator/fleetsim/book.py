@@ -198,7 +198,8 @@ class Book:
                 total.websockets, request.server, request.connection, request.number, request.path, now
             )
             self._append(line)
-        self._call_watchers(part)
+        if part.watchers or total.watchers:
+            self._call_watchers(part)
         return line
 
     def message_in(self, line: WebSocketLine) -> None:
@@ -208,7 +209,8 @@ class Book:
             line.messages_in += 1
             total.messages_in += 1
             part.messages_in += 1
-        self._call_watchers(part)
+        if part.watchers or total.watchers:
+            self._call_watchers(part)
 
     def message_out(self, line: WebSocketLine) -> None:
         """A message to the client is with the transport."""
@@ -217,7 +219,8 @@ class Book:
             line.messages_out += 1
             total.messages_out += 1
             part.messages_out += 1
-        self._call_watchers(part)
+        if part.watchers or total.watchers:
+            self._call_watchers(part)
 
     def websocket_ended(self, line: WebSocketLine, by: EndedBy, how: ClosedHow, code: int | None, now: float) -> None:
         """A websocket is over: its connection ends, or the work for it has stopped."""
@@ -226,7 +229,8 @@ class Book:
             line.ended_at, line.ended_by, line.ended_how, line.close_code = now, by, how, code
             total.websockets_open -= 1
             part.websockets_open -= 1
-        self._call_watchers(part)
+        if part.watchers or total.watchers:
+            self._call_watchers(part)
 
     def _append(self, line: ConnectionLine | RequestLine | WebSocketLine) -> None:
         self.ring.append(line)

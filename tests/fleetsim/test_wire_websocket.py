@@ -185,6 +185,22 @@ async def test_nothing_more_is_read_while_a_message_waits() -> None:
     assert await third == "c"
 
 
+def test_a_close_of_the_servers_reads_on_for_the_clients_answer() -> None:
+    async def talk(end: WebSocketEnd) -> None:
+        await end.close(1000)
+
+    async def scenario(loop: Clock) -> None:
+        pipe = FakePipe()
+        session = session_on(pipe)
+        session.feed_data(masked(1, b"a"))
+        assert pipe.stopped
+        loop.call_later(1.0, session.feed_data, close(1000))
+        await session.run(talk)
+        assert not pipe.stopped
+
+    on_clock(scenario)
+
+
 async def test_a_cancelled_wait_for_a_message_loses_none() -> None:
     session = session_on(FakePipe())
     waiting = asyncio.ensure_future(anext(session))

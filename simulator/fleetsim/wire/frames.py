@@ -38,7 +38,8 @@ class Opcode(enum.IntEnum):
     PONG = 10
 
 
-_OPCODES = frozenset(Opcode)
+_OPCODES = {int(opcode): opcode for opcode in Opcode}
+_WHOLE = frozenset({_FIN | Opcode.TEXT, _FIN | Opcode.BINARY})
 
 
 class ProtocolError(Exception):
@@ -98,14 +99,11 @@ def close_code(data: bytes) -> int:
 
 class _Header(NamedTuple):
     first_byte: int
+    opcode: Opcode
     length: int
     """Of the data, in bytes."""
     size: int
     """Of the header with its mask, in bytes."""
-
-    @property
-    def opcode(self) -> Opcode:
-        return Opcode(self.first_byte & 0x0F)
 
     @property
     def last(self) -> bool:
@@ -137,7 +135,8 @@ class FrameReader:
         if len(buffer) < 2:
             return None
         first_byte, second = buffer[0], buffer[1]
-        if first_byte & 0x0F not in _OPCODES:
+        opcode = _OPCODES.get(first_byte & 0x0F)
+        if opcode is None:
             raise ProtocolError(PROTOCOL_ERROR, "invalid opcode")
         if not second & _MASKED:
             raise ProtocolError(PROTOCOL_ERROR, "incorrect masking")
@@ -148,7 +147,7 @@ class FrameReader:
         if size > 2:
             length = int.from_bytes(buffer[2:size])
         self._check_size(length)
-        return _Header(first_byte, length, size + 4)
+        return _Header(first_byte, opcode, length, size + 4)
 
     def _check_size(self, length: int) -> None:
         if self._size + length > self._max_size:
@@ -165,6 +164,8 @@ class FrameReader:
         return _unmasked(masked, mask)
 
     def _taken(self, header: _Header, data: bytes) -> Received | None:
+        if header.first_byte in _WHOLE and self._kind is None:
+            return Received(header.opcode, data)  # which is what nearly all are
         if header.opcode >= Opcode.CLOSE:
             return self._control(header, data)
         data = self._inflated(header, data)

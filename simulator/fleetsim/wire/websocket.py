@@ -173,11 +173,11 @@ class Session(WebSocketEnd):
         compressed = self._deflate is not None
         if self._deflate is not None:
             data = self._deflate.deflate(data)
-        size = self._fragment or len(data) or 1
-        parts = [data[start : start + size] for start in range(0, len(data), size)] or [data]
-        for number, part in enumerate(parts, 1):
-            self._write(frame(opcode, part, last=number == len(parts), compressed=compressed))
-            opcode, compressed = Opcode.CONTINUATION, False
+        start, size = 0, self._fragment or len(data)
+        while len(data) - start > size:
+            self._write(frame(opcode, data[start : start + size], last=False, compressed=compressed))
+            opcode, start, compressed = Opcode.CONTINUATION, start + size, False
+        self._write(frame(opcode, data[start:], compressed=compressed))
 
     def _write(self, data: bytes) -> None:
         if not self._is_silent:
@@ -267,8 +267,6 @@ class Session(WebSocketEnd):
         """Take the client's bytes; nothing is ever left over."""
         try:
             for received in self._reader.feed(data):
-                if self._finished.done():
-                    break
                 self._take(received)
         except ProtocolError as error:
             self.fail(error.code, error.reason)
