@@ -58,7 +58,7 @@ class Conductor:
         self._workers: set[str] = set()
         self._arrived = Event()
         self._open = contextlib.ExitStack()
-        self._running = False
+        self._running = self._has_judged = False
         self._began = 0.0
         self.fleet: FleetUnderLoad | None = None
         self.options = Options.read({})
@@ -171,7 +171,14 @@ class Conductor:
         if self.options.report is not None:
             written = Report(self.options, figures, findings, self.timeline, after).write(self.options.report)
             _log.info("report: %s, %s", *written)
+        self._has_judged = True
         self._set_exit_code(met=all(finding.met for finding in findings))
+
+    def check_judged(self) -> None:
+        """See to it that a locust which has judged no run does not end as if all were well."""
+        if not self._has_judged and self._environment.process_exit_code is None:
+            _log.error("no run came to its end")
+            self._environment.process_exit_code = 2
 
     def _set_exit_code(self, *, met: bool) -> None:
         """The limits decide; but where a task has raised, a run is not all right whatever it has measured."""
@@ -233,6 +240,9 @@ def conduct_end() -> None:
 
     def quitting(environment: Any, **_: Any) -> None:
         environment.runner.stop()  # Ctrl-C comes here without having stopped anything
+        conductor = conductor_of(environment)
+        if conductor is not None and environment.parsed_options.headless:
+            conductor.check_judged()
 
     events.init.add_listener(init)
     events.test_stop.add_listener(test_stop)

@@ -68,12 +68,16 @@ def fleet_for(options: Options) -> contextlib.AbstractContextManager[FleetUnderL
     """The fleet that `options` name, or one of our own as they describe it."""
     if options.hostfile is not None:
         return running_fleet(options.hostfile, options.control)
-    return child_fleet(options.fleet_size, profile=options.fleet_profile, seed=options.seed)
+    return child_fleet(
+        options.fleet_size, profile=options.fleet_profile, seed=options.seed, processes=options.fleet_processes
+    )
 
 
 @contextlib.contextmanager
-def child_fleet(size: int, *, profile: str | None = None, seed: int = 0) -> Iterator[FleetUnderLoad]:
-    """Run `fleetsim up SIZE` while the context lasts. Raises FleetFailed when it does not start.
+def child_fleet(
+    size: int, *, profile: str | None = None, seed: int = 0, processes: int = 1
+) -> Iterator[FleetUnderLoad]:
+    """Run `fleetsim up SIZE`, over `processes`, while the context lasts. Raises FleetFailed when it does not start.
 
     Blocks until it is ready, and again until it has ended. Nothing of it is left: it is killed where it does not obey.
     """
@@ -81,6 +85,7 @@ def child_fleet(size: int, *, profile: str | None = None, seed: int = 0) -> Iter
         hostfile = Path(folder, "hosts.tsv")
         command = [sys.executable, "-m", "fleetsim", "up", str(size), "--control", "0", "--hostfile", str(hostfile)]
         command += ["--seed", str(seed), *(["--profile", profile] if profile else [])]
+        command += ["--processes", str(processes)] if processes > 1 else []
         # In a session of its own: Ctrl-C is ours to hear first, for the ledger is asked before the fleet ends.
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
             try:

@@ -15,7 +15,7 @@ from typing import Any
 from locust import LoadTestShape, events
 
 from loadtests.bridge import PoolUser, use_pool
-from loadtests.conductor import DEFAULT_SECONDS, conduct_begin, conduct_end
+from loadtests.conductor import DEFAULT_SECONDS, conduct_begin, conduct_end, conductor_of
 from loadtests.fleet_tab import show_tabs
 from loadtests.options import Options, add_options
 from loadtests.scenarios import Maker, batch, scatter_gather, stream, unary
@@ -108,7 +108,10 @@ class Course(LoadTestShape):
             _log.error("%s", error)
             environment.process_exit_code = 2
             return None
-        now, duration = self.get_run_time(), given.run_time
+        # locust kills a start that is under way when the number of users changes, and with it the start of the fleet.
+        conductor = conductor_of(environment)
+        has_begun = conductor is not None and conductor.is_running
+        now, duration = self.get_run_time() if has_begun else 0.0, given.run_time
         if duration and now >= duration:
             return None
         peak = given.num_users or 1

@@ -34,6 +34,7 @@ class Option:
 OPTIONS = (
     Option("--shape", "steady", "NAME", "; ".join(f"{k}: {v.about}" for k, v in SHAPES.items()), tuple(SHAPES)),
     Option("--fleet-size", "8", "N", "Servers of the fleet that is started."),
+    Option("--fleet-processes", "1", "N", "Processes that it is spread over."),
     Option("--fleet-profile", "", "FILE", "Profile of its servers, in YAML. [fleetsim's own defaults]"),
     Option("--seed", "0", "N", "Chooses prompts, agents and faults."),
     Option("--hostfile", "", "FILE", "A fleet that runs already; none is started then.", shown=False),
@@ -67,6 +68,7 @@ class Options:
     shape: Shape
     shape_name: str
     fleet_size: int
+    fleet_processes: int
     fleet_profile: str | None
     seed: int
     hostfile: str | None
@@ -87,6 +89,7 @@ class Options:
             shape=SHAPES[name],
             shape_name=name,
             fleet_size=_whole("--fleet-size", written["fleet_size"], least=1),
+            fleet_processes=_whole("--fleet-processes", written["fleet_processes"], least=1),
             fleet_profile=written["fleet_profile"] or None,
             seed=_whole("--seed", written["seed"], least=0),
             hostfile=written["hostfile"] or None,

@@ -20,7 +20,7 @@ def failures(ran: subprocess.CompletedProcess[str]) -> list[str]:
 
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")])
 def test_all_users_run_and_both_ends_have_counted_the_same(processes: tuple[str, ...]) -> None:
-    ran = locust(*FEW, "--min-reuse", "0.5", *processes)
+    ran = locust(*FEW, "--min-reuse", "0", *processes)
     assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
     for scenario in ("unary", "stream", "batch", "scatter-gather"):
         assert f"POOL     {scenario}" in ran.stderr
@@ -33,8 +33,18 @@ def test_the_command_of_the_readme_runs() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     command = readme.partition(".venv/bin/locust -f loadtests/locustfile.py --headless ")[2].splitlines()[0]
     assert command == "-u 50 -t 30s"
-    ran = locust(*command.split(), "-t", "4s")
+    # In a time as short as this a slow machine opens connections for the most part.
+    ran = locust(*command.split(), "-t", "4s", "--min-reuse", "0")
     assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
+
+
+def test_a_fleet_that_is_slow_to_start_is_waited_for_whatever_the_shape_wants_meanwhile(tmp_path: Path) -> None:
+    """locust kills a start under way when the shape changes: a ramp ended with no user at all, and exit code 0."""
+    slow = tmp_path / "sitecustomize.py"
+    slow.write_text("import sys, time\n'fleetsim' in sys.orig_argv and time.sleep(2.5)\n")
+    ran = locust("-u", "10", "-t", "5s", "--shape", "ramp", "--min-reuse", "0", PYTHONPATH=str(tmp_path))
+    assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
+    assert "ok    opened: client and fleet" in ran.stdout
 
 
 def test_a_limit_that_is_missed_is_exit_code_1() -> None:
@@ -45,7 +55,9 @@ def test_a_limit_that_is_missed_is_exit_code_1() -> None:
 
 
 def test_agents_die_and_come_back_and_the_counts_still_agree(tmp_path: Path) -> None:
-    ran = locust(*FEW, "--shape", "dying", "--report", str(tmp_path / "run"), "UnaryUser", "StreamUser")
+    ran = locust(
+        *FEW, "--shape", "dying", "--min-reuse", "0", "--report", str(tmp_path / "run"), "UnaryUser", "StreamUser"
+    )
     assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
     assert ran.stderr.count("1 of 4 agents dead for") == 3
     assert "failed: connect" in ran.stdout
@@ -54,6 +66,12 @@ def test_agents_die_and_come_back_and_the_counts_still_agree(tmp_path: Path) -> 
     assert len(written["timeline"]["windows"]) == 3
     assert sum(point["failed"] for point in written["timeline"]["points"]) > 0
     assert (tmp_path / "run.html").read_text("utf-8").count('<rect class="window"') == 15
+
+
+def test_a_locust_without_a_run_does_not_end_as_if_all_were_well() -> None:
+    ran = locust("--master", "--master-bind-port", "0", "--expect-workers", "1", "--expect-workers-max-wait", "1")
+    assert ran.returncode != 0
+    assert "ok  " not in ran.stdout
 
 
 def test_a_run_that_cannot_begin_is_exit_code_2_and_one_line() -> None:

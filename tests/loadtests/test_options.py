@@ -23,14 +23,16 @@ def test_every_option_is_read() -> None:
     parser = argparse.ArgumentParser()
     add_options(parser, for_locust=False)
     text = (
-        "--shape dying --fleet-size 40 --fleet-profile p.yaml --seed 7 --hostfile h.tsv --control http://[::1]:80 "
-        "--report r --max-p95 250 --max-failures 0.2 --min-reuse 0.8 --min-requests-per-connection 12"
+        "--shape dying --fleet-size 40 --fleet-processes 2 --fleet-profile p.yaml --seed 7 --hostfile h.tsv "
+        "--control http://[::1]:80 --report r --max-p95 250 --max-failures 0.2 --min-reuse 0.8 "
+        "--min-requests-per-connection 12"
     )
     options = Options.read(vars(parser.parse_args(text.split())))
     assert options.limits == Limits(p95=0.25, failures=0.2, reuse=0.8, requests_per_connection=12)
     assert options.written() == {
         "shape": "dying",
         "fleet_size": 40,
+        "fleet_processes": 2,
         "fleet_profile": "p.yaml",
         "seed": 7,
         "hostfile": "h.tsv",

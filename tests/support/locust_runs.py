@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -20,10 +21,10 @@ needs_locust = pytest.mark.skipif(find_spec("locust") is None, reason="locust is
 OURS = ROOT / "loadtests" / "locustfile.py"
 
 
-def locust(*arguments: str, locustfile: Path = OURS) -> subprocess.CompletedProcess[str]:
-    """Run `locust --headless` and return what came of it."""
+def locust(*arguments: str, locustfile: Path = OURS, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `locust --headless` with more in its `environment`, and return what came of it."""
     command = ["-m", "locust", "-f", str(locustfile), "--headless", "--only-summary", *arguments]
-    return _run([sys.executable, *command])
+    return _run([sys.executable, *command], **environment)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -31,5 +32,6 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return _run([sys.executable, "-c", code])
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    whole = {**os.environ, **environment}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False, env=whole)
