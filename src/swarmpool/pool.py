@@ -41,7 +41,8 @@ class AgentPool(View):
     `min(concurrency, connector_limit)` requests are in flight, `concurrency_per_agent` of them to one agent, and at
     most `connector_limit` sockets are open at any instant, idle ones and attempts included. Seconds: `timeout` for a
     request on the wire, `queue_timeout` for the wait before it (callers beyond `max_waiting` are refused),
-    `connect_timeout` for one attempt to connect, `keepalive_timeout` for an idle connection (stay below the servers':
+    `connect_timeout` for one attempt to connect, its TLS handshake included (a name with several addresses that do not
+    answer gets it for each of them in turn), `keepalive_timeout` for an idle connection (stay below the servers':
     vLLM's is 5), `dns_ttl` for an answer of the name service. None turns a limit off; for `dns_ttl` it means the pool's
     life.
 
