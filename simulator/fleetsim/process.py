@@ -218,6 +218,7 @@ class ServerProcess:
         return True
 
     def _go(self) -> None:
+        self.doors.turns_away = True
         self._cut()
         if not self._is_gone:
             self._is_gone = True
@@ -251,6 +252,7 @@ class ServerProcess:
     def _begin_anew(self) -> None:
         self._cut()
         self._is_gone, self._ending = False, None
+        self.doors.turns_away = False
         self._settings.draining = False
         if self._life.anew is not None:
             self._answer = self._life.anew()

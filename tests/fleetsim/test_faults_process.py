@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -440,3 +441,40 @@ async def test_who_drains_a_server_by_hand_ends_its_faults_where_they_are() -> N
         rule.remove()
         await rule.settled()
         assert fleet[0].state is ServerState.DEAD
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_begins_and_ends_in_whatever_order_the_server_is_well_when_nothing_holds(seed: int) -> None:
+    chance = random.Random(seed)
+    faults = [
+        *IN_THE_MIDDLE,
+        "restart;how=sigterm_drain;down=0ms",
+        "sigterm_drain;timeout=1ms",
+        "refuse",
+        "accept_paused",
+    ]
+    async with Fleet(1, profile=HOURLY) as fleet:
+        for _ in range(40):
+            rules = fleet.faults.rules()
+            if rules and chance.random() < 0.5:
+                chance.choice(rules).remove()
+            else:
+                fleet[0].fault(chance.choice(faults))
+            if chance.random() < 0.7:
+                await fleet.faults.settled()
+                if {rule.rule.fault.name for rule in fleet.faults.rules()} & {"refuse", "kill"}:
+                    assert await is_refused(fleet[0].port)
+            if chance.random() < 0.3:
+                await disturb(fleet[0].port)
+        fleet.faults.clear()
+        await fleet.faults.settled()
+        assert fleet[0].state is ServerState.SERVING
+        assert await is_well(fleet[0].port)
+
+
+async def disturb(port: int) -> None:
+    """A client that asks for a stream and does not wait for it."""
+    with contextlib.suppress(OSError):
+        async with Peer(port) as peer:
+            await peer.send(completion(stream=True))
+            await asyncio.sleep(0)

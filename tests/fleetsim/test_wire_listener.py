@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
 from contextlib import AsyncExitStack
 from itertools import count
@@ -43,6 +44,25 @@ async def test_a_fleet_can_be_left_while_accepting_is_paused() -> None:
         port = fleet[0].port
     with pytest.raises(ConnectionRefusedError):
         await Peer(port).__aenter__()
+
+
+@pytest.mark.parametrize("move", ["pause", "refuse", "close"])
+async def test_a_connection_that_is_just_being_accepted_leaves_no_socket_open(move: str) -> None:
+    """asyncio asserts that its server is open when it hands a connection over, a turn after it was accepted."""
+    for turns in range(4):
+        async with Fleet(1, answer=lambda index: hello) as fleet:
+            # The kernel's handshake is over when it returns, and no turn of the loop has gone by.
+            with socket.create_connection(("127.0.0.1", fleet[0].port)):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                if move == "pause":
+                    await fleet[0].pause_accepting()
+                elif move == "refuse":
+                    await fleet[0].fault("refuse").settled()
+                else:
+                    await fleet[0].close()
+                await asyncio.sleep(0)
+                gc.collect()
 
 
 async def test_a_port_in_use_is_named_with_host_port_and_reason() -> None:

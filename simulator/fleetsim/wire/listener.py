@@ -26,6 +26,9 @@ __all__ = ["Listener"]
 # How long cancelled requests may take to stop when a listener closes, in seconds.
 CLOSE_GRACE = 5.0
 
+# Turns of the loop until what has been accepted is a connection.
+_HANDED_OVER = 3
+
 # What asyncio takes for the backlog is how often it calls accept() at each event of the listening socket. Out of
 # descriptors it logs every one of these calls and plans a new try for each, and each try does the same again.
 _ACCEPTS_PER_EVENT = 1
@@ -48,6 +51,9 @@ class Listener(web.Server):
         self._address, self._backlog = ("", 0), 0
         self._file: SocketFile | None = None
         self._pauses = self._refusals = 0
+        self.turns_away = False
+        """Whether connections that are still handed over are cut at once: the process is gone, or the server's end has
+        come, and accepting takes two turns of the loop."""
 
     def __call__(self) -> Connection:
         return Connection(self, self._running_loop)
@@ -63,6 +69,8 @@ class Listener(web.Server):
         connection = cast("Connection", handler)
         self._alive[connection] = None
         connection.opened(transport)
+        if self.turns_away:
+            connection.cut()
 
     def connection_over(self, connection: Connection) -> None:
         """A connection's socket is gone and its task has ended."""
@@ -126,8 +134,19 @@ class Listener(web.Server):
         if self._accepting is not None:
             # A twin of the descriptor keeps the socket listening while asyncio closes its own.
             self._paused = socket.socket(fileno=os.dup(self._accepting.sockets[0].fileno()))
-            self._accepting.close()
+            self._release(self._accepting)
             self._accepting = None
+
+    def _release(self, server: asyncio.Server) -> None:
+        # What asyncio has accepted it hands over in the next turn, and fails with a socket left open if its server has
+        # been closed by then. uvloop does not, and lets nobody take the reader away.
+        loop = self._running_loop
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            for each in server.sockets:
+                loop.remove_reader(each.fileno())
+            loop.call_soon(server.close)
+        else:
+            server.close()
 
     async def resume_accepting(self) -> None:
         """Take back one `pause_accepting`, and with the last one accept again, what waits in the kernel's queue first;
@@ -162,6 +181,7 @@ class Listener(web.Server):
             await self._accept(create(self._accepted, sock=paused))
 
     async def _listen_as_before(self) -> None:
+        await asyncio.sleep(0)  # until the socket that was there has been closed
         if self._file is not None:
             await self.listen_at(self._file.path, self._backlog)
         else:
@@ -176,9 +196,11 @@ class Listener(web.Server):
 
     def _close_doors(self) -> None:
         if self._accepting is not None:
-            self._accepting.close()
+            # A twin of the descriptor shuts the socket now: asyncio's own is closed a turn later.
+            _shut(socket.socket(fileno=os.dup(self._accepting.sockets[0].fileno())))
+            self._release(self._accepting)
         if self._paused is not None:
-            self._paused.close()
+            _shut(self._paused)
         self._accepting = self._paused = None
 
     # The end.
@@ -197,6 +219,7 @@ class Listener(web.Server):
 
     def end_all(self) -> None:
         """Stop listening and end every connection at once, whatever it is doing."""
+        self.turns_away = True
         self.stop_listening()
         self.end_connections()
 
@@ -213,6 +236,8 @@ class Listener(web.Server):
     async def close(self) -> None:
         """`end_all`, and return when all is gone. Raises StuckRequestError when cancelled requests do not stop."""
         self.end_all()
+        for _ in range(_HANDED_OVER):
+            await asyncio.sleep(0)
         await self.wait_until_stopped()
 
     async def wait_until_stopped(self) -> None:
@@ -224,6 +249,14 @@ class Listener(web.Server):
             raise StuckRequestError(
                 f"server {self.server}: {len(self._alive)} requests still run {CLOSE_GRACE:g} s after being cancelled"
             )
+
+
+def _shut(listening: socket.socket) -> None:
+    """Close it, and refuse from now on whoever else has the socket; where the kernel knows no such thing, when all have
+    closed it."""
+    with contextlib.suppress(OSError):
+        listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
 
 
 def _listen(descriptor: int, backlog: int) -> None:
