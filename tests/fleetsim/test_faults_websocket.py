@@ -214,6 +214,14 @@ async def test_half_open_says_nothing_and_reads_nothing() -> None:
     assert ended(fleet.ledger.websocket_records()[0]) == ("server", "fin", None)
 
 
+async def test_half_open_from_the_handshake_on_takes_no_message() -> None:
+    async with struck("half_open") as (fleet, peer):
+        await peer.send(masked(1, b"hi"))
+        await turns()
+        assert peer.is_quiet()
+        assert fleet.ledger.messages_in == 0
+
+
 async def test_half_open_sends_no_pings_and_keeps_no_deadline() -> None:
     async with Fleet(1) as fleet:
         with fleet.fault("half_open"), fleet.fault("session_deadline", seconds=0.0):

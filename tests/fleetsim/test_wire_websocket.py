@@ -104,6 +104,18 @@ async def test_a_talk_may_close_and_the_fin_waits_for_the_clients_answer() -> No
         assert record.messages_in == 0
 
 
+async def test_nothing_can_be_sent_behind_a_close_of_ones_own() -> None:
+    async def talk(end: WebSocketEnd) -> None:
+        await end.close(4000)
+        await end.send("more")
+
+    async with Fleet(1, answer=granting(talk)) as fleet, websocket(fleet[0].port) as peer:
+        assert await peer.until(closed_with(4000)) == closed_with(4000)
+        await peer.send(close(4000))
+        assert await peer.to_the_end() == b""
+        assert (await last_websocket(fleet)).messages_out == 0
+
+
 async def test_a_talk_that_just_ends_leaves_no_closing_handshake() -> None:
     async def talk(end: WebSocketEnd) -> None:
         await end.send("hi")
