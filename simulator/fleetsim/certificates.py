@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import ssl
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleetsim.extra import missing_extra
 
-__all__ = ["Authority"]
+__all__ = ["Authority", "Parts"]
 
 _NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Parts:
+    """What makes the same authority in another process of the fleet, as PEM. `servers` has a private key in it."""
+
+    certificate: str
+    servers: str
+
+
+def _made_for(host: str) -> Parts:
+    try:
+        import trustme  # noqa: PLC0415 (a fleet without TLS needs neither it nor the 100 ms it takes)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(missing_extra(error) or str(error), name=error.name) from error
+    own = trustme.CA(organization_name="fleetsim")
+    servers = own.issue_cert(*dict.fromkeys((*_NAMES, host))).private_key_and_cert_chain_pem.bytes()
+    return Parts(own.cert_pem.bytes().decode(), servers.decode())
 
 
 class Authority:
     """Made anew for each fleet: one key and one self-signed certificate of its own, and one for the servers at `host`.
 
-    `server` is the context with which they speak TLS. No private key is ever written to a file that stays. Raises
-    ModuleNotFoundError, saying what to install, where the extra is missing.
+    With `parts` it is the authority they are of. `server` is the context with which the servers speak TLS. No private
+    key is ever written to a file that stays. Raises ModuleNotFoundError, saying what to install, where the extra is
+    missing.
     """
 
-    def __init__(self, host: str) -> None:
-        try:
-            import trustme  # noqa: PLC0415 (a fleet without TLS needs neither it nor the 100 ms it takes)
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(missing_extra(error) or str(error), name=error.name) from error
-        own = trustme.CA(organization_name="fleetsim")
-        self.pem: bytes = own.cert_pem.bytes()
+    def __init__(self, host: str, *, parts: Parts | None = None) -> None:
+        self.parts = parts if parts is not None else _made_for(host)
+        self.pem = self.parts.certificate.encode()
         self.server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        own.issue_cert(*dict.fromkeys((*_NAMES, host))).configure_cert(self.server)
+        with tempfile.NamedTemporaryFile("w", prefix="fleetsim-", suffix=".pem") as file:  # its owner's alone
+            file.write(self.parts.servers)
+            file.flush()
+            self.server.load_cert_chain(file.name)
 
     def __repr__(self) -> str:
         return "<Authority>"

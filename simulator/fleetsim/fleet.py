@@ -66,7 +66,7 @@ class Fleet(Assertions):
       them too, where the fleet is part of a larger one.
     - `tags`: one mapping for all, a sequence of one per server, or a function of the index.
     - `ending`, `keepalive_timeout` (seconds; None never): instead of the profile's.
-    - `tls`: whether to speak TLS, instead of the profile's; see `ssl_context`.
+    - `tls`: whether to speak TLS, instead of the profile's, or by which Authority; see `ssl_context`.
     - `unix_dir`: a folder in which each server listens at a socket file of its own, its `path`, and on no port.
     - `tell_connection`, `ending_header`: see `FakeVLLMServer`. `journal_lines`: how many the ledger's journal keeps.
     - `control_port`: where calls under `/-/` drive the fleet (0: a free port; None: nowhere), on loopback; with a
@@ -94,7 +94,7 @@ class Fleet(Assertions):
         journal_lines: int = JOURNAL_LINES,
         control_port: int | None = None,
         control_token: str | None = None,
-        tls: bool | None = None,
+        tls: bool | Authority | None = None,
         unix_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         check_size(size)
@@ -116,8 +116,7 @@ class Fleet(Assertions):
         self._armoury = Armoury(seed=self.seed)
         each_port = spread_ports(base_port, ports, size)
         each_tags = spread_tags(tags, size, first_index=first_index)
-        speaks_tls = self.profile.tls if tls is None else tls
-        self._authority = Authority(as_reached(host)) if speaks_tls else None
+        self._authority = authority_for(host, self.profile.tls if tls is None else tls)
         self._servers = tuple(
             FakeVLLMServer(
                 make(index),
@@ -190,19 +189,14 @@ class Fleet(Assertions):
 
         The certificate is for localhost, its addresses and the fleet's `host`. Raises FleetError without TLS.
         """
-        return self._vouched().client()
+        return vouching(self._authority).client()
 
     def ca_file(self, path: str | os.PathLike[str]) -> Path:
         """Write the certificate of the fleet's authority to `path`, as PEM for `curl --cacert` and `SSL_CERT_FILE`.
 
         Returns the path. Raises OSError when it cannot be written, FleetError for a fleet without TLS.
         """
-        return self._vouched().write(Path(path))
-
-    def _vouched(self) -> Authority:
-        if self._authority is None:
-            raise FleetError("this fleet speaks no TLS: make it with Fleet(..., tls=True)")
-        return self._authority
+        return vouching(self._authority).write(Path(path))
 
     def set_ending(self, ending: str | Ending | None) -> None:
         """Set how responses of every server end, from the next request on. Raises EndingError and changes nothing."""
@@ -353,6 +347,20 @@ class Fleet(Assertions):
         self._book.unbind()
         if stuck:
             raise stuck[0]
+
+
+def authority_for(host: str, tls: bool | Authority) -> Authority | None:
+    """Return the authority of a fleet at `host`, a new one unless one is given."""
+    if isinstance(tls, Authority):
+        return tls
+    return Authority(as_reached(host)) if tls else None
+
+
+def vouching(authority: Authority | None) -> Authority:
+    """Return `authority`. Raises FleetError when there is none."""
+    if authority is None:
+        raise FleetError("this fleet speaks no TLS: make it with Fleet(..., tls=True)")
+    return authority
 
 
 async def closed(server: FakeVLLMServer) -> StuckRequestError | None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from fleetsim.certificates import Authority
 from fleetsim.profile import Profile
 from fleetsim.server import FleetEndpoint
 from fleetsim.wire.unix import check_socket_path
@@ -93,7 +94,7 @@ def check_journal_lines(lines: object) -> None:
 
 
 def check_tls(tls: object) -> None:
-    if tls is not None and not isinstance(tls, bool):
+    if tls is not None and not isinstance(tls, (bool, Authority)):
         raise ValueError(f"tls: expected True, False, or None for the profile's, got {tls!r}")
 
 

@@ -115,9 +115,7 @@ def _written(fleet: AnyFleet, hostfile: Path | None, ca_file: Path | None) -> It
     fleet."""
     with tempfile.TemporaryDirectory(prefix="fleetsim-") as folder:
         hosts = _write("--hostfile", fleet.hostfile, hostfile or Path(folder, "hosts.tsv"))
-        ca = None
-        if isinstance(fleet, Fleet) and fleet.profile.tls:
-            ca = _write("--ca-file", fleet.ca_file, ca_file or Path(folder, "ca.pem"))
+        ca = _write("--ca-file", fleet.ca_file, ca_file or Path(folder, "ca.pem")) if fleet.profile.tls else None
         yield hosts, ca
 
 

@@ -8,6 +8,7 @@ import socket
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,21 @@ async def test_a_shard_that_will_not_end_is_killed_and_its_counts_are_lost() -> 
     assert "did not end in time and was killed" in await lines.next()
 
 
+async def test_one_authority_vouches_for_the_servers_of_every_process(tmp_path: Path) -> None:
+    async with ShardedFleet(2, processes=2, profile=Profile(tls=True)) as fleet:
+        assert fleet.hostfile(tmp_path / "hosts.tsv").read_text().splitlines() == list(fleet.urls)
+        assert fleet.ca_file(tmp_path / "ca.pem").read_text().startswith("-----BEGIN CERTIFICATE-----")
+        assert "PRIVATE" not in (tmp_path / "ca.pem").read_text()
+        for url in fleet.urls:
+            assert url.startswith("https://127.0.0.1:")
+            ask_it = partial(urllib.request.urlopen, f"{url}/health", timeout=10, context=fleet.ssl_context())
+            with await asyncio.to_thread(ask_it) as response:
+                assert response.status == 200
+        await fleet.ledger.wait_for(requests=2, open_now=0)
+    with pytest.raises(FleetError, match="this fleet speaks no TLS"):
+        ShardedFleet(1, processes=1).ssl_context()
+
+
 @contextmanager
 def holding_the_last_of_two_ports() -> Iterator[int]:
     for _ in range(20):
@@ -314,7 +330,7 @@ async def test_it_is_entered_once_and_only_where_it_can_be() -> None:
         ({"host": 5}, "host: expected an address or a name as text, got 5"),
         ({"base_port": 65535}, "base_port: expected None or 1 to 65534 for 2 servers, got 65535"),
         ({"keepalive_timeout": -1}, "keepalive_timeout: expected seconds of at least 0, or None for never, got -1"),
-        ({"profile": Profile(tls=True)}, "tls: expected false for a fleet over several processes, which has no"),
+        ({"tls": "yes"}, "tls: expected True, False, or None for the profile's, got 'yes'"),
         ({"ending": "slow"}, "unknown ending 'slow'; expected one of "),
         (
             {"profile": Profile.parse({"faults": [{"fault": "reset", "times": 1}]})},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from ssl import SSLContext
 from types import EllipsisType, TracebackType
 from typing import Any, Self, TypeVar
 
@@ -20,7 +22,7 @@ from fleetsim.errors import FleetError
 from fleetsim.faults.catalogue import Fault
 from fleetsim.faults.rules import Rule
 from fleetsim.faults.where import Where
-from fleetsim.fleet import is_loop_running
+from fleetsim.fleet import authority_for, is_loop_running, vouching
 from fleetsim.fleet_options import (
     Tags,
     check_journal_lines,
@@ -28,6 +30,7 @@ from fleetsim.fleet_options import (
     check_profile,
     check_seed,
     check_size,
+    check_tls,
     spread_ports,
     spread_tags,
     write_hostfile,
@@ -87,6 +90,7 @@ class ShardedFleet:
         journal_lines: int = JOURNAL_LINES,
         control_port: int | None = None,
         control_token: str | None = None,
+        tls: bool | None = None,
     ) -> None:
         check_size(size)
         check_processes(processes, size)
@@ -96,9 +100,8 @@ class ShardedFleet:
         check_host(host)
         check_seed(seed)
         check_journal_lines(journal_lines)
+        check_tls(tls)
         self.profile = profile = profile if profile is not None else Profile()
-        if profile.tls:
-            raise ValueError("tls: expected false for a fleet over several processes, which has no authority in common")
         self.seed = profile.seed if seed is None else seed
         idle = profile.keepalive_timeout if isinstance(keepalive_timeout, EllipsisType) else keepalive_timeout
         check_keepalive_timeout(idle)
@@ -116,6 +119,8 @@ class ShardedFleet:
             "ending_header": ending_header,
             "journal_lines": journal_lines,
         }
+        self._authority = authority_for(host, profile.tls if tls is None else tls)
+        self._words["tls"] = None if self._authority is None else dataclasses.asdict(self._authority.parts)
         self._restart, self._report = restart_shards, logger.warning if report is None else report
         self.shards = tuple(Shard(number, servers) for number, servers in enumerate(spread_servers(size, processes)))
         self.ledger = ShardedLedger(self.shards, self._home)
@@ -148,8 +153,8 @@ class ShardedFleet:
         ports = [port for shard in self.shards for port in shard.ports or ()]
         if len(ports) < len(self):
             raise FleetError("endpoints: expected a fleet that has been entered")
-        host = as_reached(self._host)
-        return tuple(FleetEndpoint(host, port, tags) for port, tags in zip(ports, self._tags, strict=True))
+        host, scheme = as_reached(self._host), "http" if self._authority is None else "https"
+        return tuple(FleetEndpoint(host, port, tags, scheme) for port, tags in zip(ports, self._tags, strict=True))
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -160,6 +165,14 @@ class ShardedFleet:
     def base_urls(self) -> tuple[str, ...]:
         """What OpenAI clients are given: `http://host:port/v1`. Raises FleetError before the fleet is entered."""
         return tuple(f"{url}/v1" for url in self.urls)
+
+    def ssl_context(self) -> SSLContext:
+        """`Fleet.ssl_context`: one for all processes. Raises FleetError without TLS."""
+        return vouching(self._authority).client()
+
+    def ca_file(self, path: str | os.PathLike[str]) -> Path:
+        """`Fleet.ca_file`: one for all processes. Raises OSError, and FleetError without TLS."""
+        return vouching(self._authority).write(Path(path))
 
     @property
     def control_url(self) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from fleetsim.certificates import Authority, Parts
 from fleetsim.control.driven import Described, DrivenFleet
 from fleetsim.errors import FleetError
 from fleetsim.faults.scripts import parse_rule
@@ -72,8 +73,10 @@ async def _be_the_fleet(answers: Answers, start: Message) -> None:
 
 
 def _described(words: Mapping[str, Any]) -> Fleet:
-    options = {key: value for key, value in words.items() if key not in ("profile", "rules")}
-    return Fleet(profile=Profile(**words["profile"]), **options)
+    options = {key: value for key, value in words.items() if key not in ("profile", "rules", "tls")}
+    parts = words.get("tls")
+    tls = False if parts is None else Authority(words["host"], parts=Parts(**parts))
+    return Fleet(profile=Profile(**words["profile"]), tls=tls, **options)
 
 
 class _Desk:
