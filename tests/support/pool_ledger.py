@@ -85,7 +85,7 @@ class PoolLedger:
 
     # ---------------------------------------------------------------------------------------------- one event
 
-    def _must(self, holds: bool, event: ConnectionEvent | None, sentence: str) -> None:
+    def _must(self, holds: bool, event: ConnectionEvent, sentence: str) -> None:
         if not holds:
             self.faults.append(f"{sentence}: {event}")
 
@@ -122,9 +122,9 @@ class PoolLedger:
         elif event.kind is K.LEASED:
             self._see_fresh(event, line)
         elif event.kind is K.ACQUIRED:
-            self._must(event.reused == (line.uses > 0), event, "reused says whether it has served before")
+            self._must(event.reused is True or line.uses == 0, event, "what has served before is not new")
             line.uses += 1
-            line.used_at = event.at if line.uses > 1 else line.used_at
+            line.used_at = event.at if event.reused else line.used_at
         line.last = event.kind
 
     def _see_fresh(self, event: ConnectionEvent, line: Line) -> None:
@@ -206,9 +206,10 @@ class PoolLedger:
         """7: a loop turn later, nobody waits beside an idle connection, or beside room for a dial."""
         assert self._pool is not None
         now, core = self._pool.statistics(), self._pool._core
-        self._must(not (now.waiting and now.idle), None, f"nobody waits beside an idle connection: {now}")
+        if now.waiting and now.idle:
+            self.faults.append(f"nobody waits beside an idle connection: {now}")
         if now.waiting and now.state is State.OPEN and not core.demand.held_back:
             loop = asyncio.get_running_loop()
             startable = core.demand.startable(loop.time(), now.open, now.dialing)
-            covered = core.demand.fresh >= now.waiting or startable == 0
-            self._must(covered, None, f"nobody waits beside room for a dial: {now}")
+            if core.demand.fresh < now.waiting and startable:
+                self.faults.append(f"nobody waits beside room for a dial: {now}")

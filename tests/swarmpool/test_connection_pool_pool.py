@@ -181,3 +181,21 @@ async def test_the_block_of_a_pool_that_is_closed_is_not_entered() -> None:
     with pytest.raises(PoolClosed):
         async with pool:
             pass
+
+
+def test_a_prewarmed_connection_was_there_before_and_is_refreshed_as_one() -> None:
+    """It may have died while idle, as any other: whoever tries again on what was reused must be told."""
+
+    async def scene() -> None:
+        peer = Peer()
+        async with ConnectionPool[Wire](
+            connect_cb=peer.connect, max_session_duration=10, mark_refreshed_on_get=True, jitter=0
+        ) as pool:
+            await pool.prewarm()
+            await asyncio.sleep(9)
+            async with await pool.acquire() as lease:
+                assert lease.reused
+                await asyncio.sleep(9)
+            assert pool.statistics().idle == 1
+
+    run(scene)

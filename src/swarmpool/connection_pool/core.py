@@ -165,10 +165,10 @@ class Core(Generic[T]):
     def accept(self, entry: Entry[T], ticket: Ticket | None, now: float, *, waited: float | None) -> None:
         """The caller has what it was handed. `waited` is None if it never stood in the line."""
         self.checking -= 1
-        entry.fresh = False
         counters = self.counters
         entry.uses += 1
-        if entry.uses > 1:
+        entry.reused, entry.fresh = not entry.fresh, False
+        if entry.reused:
             counters.reused += 1
             if self.options.mark_refreshed_on_get:
                 entry.session_since = now
@@ -178,7 +178,7 @@ class Core(Generic[T]):
             counters.waited += 1
         if self._note is not None:
             caller = None if ticket is None else ticket.number
-            self._note(EventKind.ACQUIRED, entry.number, caller=caller, reused=entry.uses > 1, seconds=waited or 0.0)
+            self._note(EventKind.ACQUIRED, entry.number, caller=caller, reused=entry.reused, seconds=waited or 0.0)
 
     def reject(self, entry: Entry[T], reason: CloseReason, now: float) -> None:
         """What the caller was handed may not be used: close it. The caller asks again, by `take` and `wait_again`."""
@@ -282,7 +282,6 @@ class Core(Generic[T]):
             self.last_failure = None
             entry.fresh = True
             self._offer(entry, now)
-            entry.fresh = entry.state is _LEASED
             for warming in self.demand.helped():
                 self._warmed(warming, None)
         self._start_dials(now)
@@ -368,8 +367,10 @@ class Core(Generic[T]):
         self._rest(entry)
         if self.line:
             self._serve(now)
-        if self._rested is not None and entry.state is _IDLE:
-            self._rested(cast(T, entry.connection))
+        if entry.state is _IDLE:
+            entry.fresh = False
+            if self._rested is not None:
+                self._rested(cast(T, entry.connection))
 
     def _rest(self, entry: Entry[T]) -> None:
         entry.guarded = False

@@ -20,15 +20,15 @@ class Lease(Generic[T]):
     """The right to use `connection`, which nobody else has until the lease ends.
 
     It ends once: by `release`, by `discard`, by leaving `async with` (released if the block ended well, discarded if it
-    raised anything), or when the pool is closed under it. `reused` says whether the connection had served before, and
-    `wait_seconds` how long this caller waited for it.
+    raised anything), or when the pool is closed under it. `reused` says whether the connection was there before, and
+    may have died unseen, or comes fresh from its dial; `wait_seconds` how long this caller waited for it.
     """
 
     __slots__ = ("_ended", "_entry", "_pool", "_turn", "connection", "reused", "wait_seconds")
 
     def __init__(self, pool: ConnectionPool[T], entry: Entry[T], connection: T, wait_seconds: float) -> None:
         self.connection = connection
-        self.reused = entry.uses > 1
+        self.reused = entry.reused
         self.wait_seconds = wait_seconds
         self._pool = pool
         self._entry = entry

@@ -333,8 +333,11 @@ class Shell(Generic[T]):
             self._start_close(core.closes.popleft())
         if core.due < self._alarm_at:
             self._set_alarm(core.due)
-        if self._ended is not None and not self._ended.done() and not (core.open or self._closing or self._asking):
+        if self._ended is not None and not self._ended.done() and not self._busy():
             self._finish()
+
+    def _busy(self) -> bool:
+        return bool(self._core.open or self._core.checking or self._closing or self._asking)
 
     def _set_alarm(self, when: float) -> None:
         assert self._loop is not None

@@ -64,6 +64,7 @@ class Entry(Generic[T]):
         "number",
         "opened_at",
         "probe",
+        "reused",
         "scheduled",
         "session_since",
         "started_at",
@@ -82,7 +83,8 @@ class Entry(Generic[T]):
         self.opened_at = self.session_since = self.idle_since = started_at
         self.uses = 0
         self.turn = 0  # one more at each lease: an old lease is known by its old turn
-        self.fresh = False  # whether it goes from its dial straight to a caller, so that there is nothing to check
+        self.fresh = False  # whether it has not been idle since its dial, so that there is nothing to check
+        self.reused = False  # whether its present holder got it not fresh
         self.guarded = False  # whether only its lease can end its use, and not a bare `put` or `remove`
         self.lost = False
         self.probe = False  # whether it was dialled for all who waited for the server to come back

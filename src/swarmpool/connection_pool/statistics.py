@@ -84,8 +84,9 @@ class ConnectionPoolStatistics:
 
     Callers. Gauges: `waiting` for a connection, `checking` one they were handed. Only growing, each caller in one:
     `attempts = immediate + waited + timed_out + cancelled + rejected + refused + closed_out + waiting + checking`.
-    `refused` are those whose dial failed. `reused` counts connections acquired that had served before, `handed_back`
-    those whose caller was cancelled before it could take them, `ignored` puts and removes of what was not leased out.
+    `refused` are those whose dial failed. `reused` counts acquired connections that did not come fresh from their dial,
+    `handed_back` those whose caller was cancelled before it could take them, `ignored` puts and removes of what was not
+    leased out.
     """
 
     state: State
