@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from loadtests.bench.connection_pool_cost import connection_pool_cost
 from loadtests.bench.fleet_cost import fleet_cost
 from loadtests.bench.limiter_cost import limiter_cost
 from loadtests.bench.measure import Figure
@@ -21,6 +22,7 @@ _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "pool": lambda: asyncio.run(pool_overhead()),
     "limiter": limiter_cost,
     "start": start_up,
+    "connections": lambda: asyncio.run(connection_pool_cost()),
     "fleet": lambda: asyncio.run(fleet_cost()),
 }
 
