@@ -6,6 +6,7 @@ Beside it stands the pool whose place it takes, livekit's, if `livekit-agents` i
 from __future__ import annotations
 
 import asyncio
+import importlib
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -40,10 +41,10 @@ class _Connection:
 
 def _model() -> type[Any] | None:
     try:
-        from livekit.agents.utils import connection_pool  # noqa: PLC0415 - it need not be there
+        module = importlib.import_module("livekit.agents.utils.connection_pool")
     except ImportError:
         return None
-    model: type[Any] = connection_pool.ConnectionPool
+    model: type[Any] = module.ConnectionPool
     return model
 
 
@@ -59,11 +60,11 @@ def _theirs(model: type[Any]) -> _Maker:
     return make
 
 
-async def _connect(timeout: float) -> object:
+async def _connect(_timeout: float) -> object:
     return _Connection()
 
 
-async def _connect_slowly(timeout: float) -> object:
+async def _connect_slowly(_timeout: float) -> object:
     await asyncio.sleep(_DIAL_SECONDS)
     return _Connection()
 
@@ -159,7 +160,7 @@ def _ratio(name: str, pairs: list[tuple[float, float]]) -> Figure:
     return Figure(name, ratio, "x", "<= 1.3", ratio <= 1.3, detail)
 
 
-async def connection_pool_cost(rounds: int = 9) -> list[Figure]:
+async def connection_pool_cost(rounds: int = 5) -> list[Figure]:
     """Four figures: two beside the model's, two ratios."""
     model = _model()
     return [await _dials(model), await _pairs(model, rounds), await _idle_ratio(rounds), await _waiting_ratio(rounds)]
