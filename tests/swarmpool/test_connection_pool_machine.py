@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import settings
@@ -41,6 +41,7 @@ class PoolMachine(RuleBasedStateMachine):
         close_seconds=st.sampled_from([0.0, 0.5]),
     )
     def start(self, *, checked: bool, close_seconds: float, **options: Any) -> None:
+        self.checked = checked
         self.loop = VirtualTimeLoop()
         self.peer = Peer(dial_seconds=0.5, close_seconds=close_seconds)
         self.ledger = PoolLedger()
@@ -67,12 +68,6 @@ class PoolMachine(RuleBasedStateMachine):
         await asyncio.sleep(0.2)
         return all(wire is not other for other in self.dead)
 
-    def run(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """One turn of `work` inside the loop, which must not wait."""
-        task = self.loop.create_task(work())
-        self.loop.turn(2)
-        return task
-
     # ---------------------------------------------------------------------------------------------- rules
 
     @rule(timeout=st.none() | TIMES)
@@ -95,9 +90,15 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def get(self) -> None:
-        if self.pool.state in (State.NEW, State.OPEN) and self.pool.statistics().idle and not self.pool._checks:
-            task = self.run(self.pool.get)
-            self.bare.append(task.result())
+        """What is idle when all others have run is there for whoever asks next."""
+        self.loop.turn(3)
+        if self.pool.state is State.OPEN and self.pool.statistics().idle and not self.checked:
+            getting = self.loop.create_task(self.pool.get(timeout=0))
+            self.loop.turn(2)
+            if getting.exception() is None:
+                self.bare.append(getting.result())
+            else:  # it expired in this moment
+                assert isinstance(getting.exception(), AcquireTimeout)
 
     @rule(data=st.data(), method=st.sampled_from(["put", "remove"]), twice=st.booleans())
     def put_or_remove(self, data: st.DataObject, method: str, twice: bool) -> None:
@@ -143,6 +144,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(1, 4))
     def prewarm(self, number: int) -> None:
+        self.loop.turn(1)
         if self.pool.state in (State.NEW, State.OPEN):
             self.ledger.prewarmed = max(self.ledger.prewarmed, number)
             self.in_loop(lambda: self.prewarmings.append(self.pool.prewarm(number)))
