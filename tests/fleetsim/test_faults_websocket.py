@@ -174,7 +174,7 @@ async def test_the_connection_ends_at_a_message_without_a_closing_handshake(how:
 
 
 async def test_a_fin_may_come_right_behind_the_handshake() -> None:
-    async with struck("websocket_fin") as (fleet, peer):
+    async with struck("websocket_fin;at=0") as (fleet, peer):
         assert await peer.to_the_end() == b""
         assert ended(await record_of(fleet)) == ("server", "fin", None)
 
@@ -321,7 +321,7 @@ async def test_a_plain_request_cannot_ask_for_it(kind: type[Fault]) -> None:
 
 async def test_a_scripts_step_for_websockets_waits_for_one() -> None:
     async with Fleet(1) as fleet:
-        script = fleet[0].script("refuse_upgrade;status=503", "ok", "websocket_fin")
+        script = fleet[0].script("refuse_upgrade;status=503", "ok", "websocket_fin;at=0")
         statuses = []
         for request in (get("/version"), upgrade(), upgrade(), get("/version"), upgrade()):
             async with Peer(fleet[0].port) as peer:

@@ -97,6 +97,11 @@ def test_a_message_of_just_the_limit_is_taken() -> None:
     assert read(masked(1, b"a" * LIMIT)) == [(1, b"a" * LIMIT)]
 
 
+def test_the_limit_is_of_each_message_and_not_of_all() -> None:
+    fragmented = masked(1, b"a" * 600, last=False) + masked(0, b"a" * 400)
+    assert [len(data) for _, data in read(fragmented * 3 + masked(1, b"a" * LIMIT))] == [LIMIT] * 4
+
+
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1014, 3000, 4999])
 def test_a_close_frame_says_a_code(code: int) -> None:
     assert close_code(struct.pack("!H", code) + b"bye") == code

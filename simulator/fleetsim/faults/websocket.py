@@ -133,13 +133,13 @@ class WebSocketFin(Talking):
 
     name: ClassVar[str] = "websocket_fin"
     stage: ClassVar[Stage] = Stage.WEBSOCKET
-    wire: ClassVar[str] = "FIN without a close frame, in place of an answer to the client's message of that number."
+    wire: ClassVar[str] = "FIN without a close frame, in place of an answer, or behind the handshake."
     aiohttp: ClassVar[str] = (
         "receive() returns CLOSED, the code is 1006. Idle, `closed` stays False, and a send raises "
         "ClientConnectionResetError."
     )
     httpx: ClassVar[str] = _NO_WEBSOCKETS
-    at: int = count(0, "message", "of the client's that it answers, from 1; 0: the handshake")
+    at: int = count(1, "number", "of the client's message that it comes in place of an answer to; 0: the handshake")
     seconds: float = duration(0.0, "from there to the FIN")
 
     def begin(self, talks: Talks) -> None:
@@ -153,10 +153,10 @@ class WebSocketRst(Talking):
 
     name: ClassVar[str] = "websocket_rst"
     stage: ClassVar[Stage] = Stage.WEBSOCKET
-    wire: ClassVar[str] = "RST (SO_LINGER 0), in place of an answer to the client's message of that number."
+    wire: ClassVar[str] = "RST (SO_LINGER 0), in place of an answer, or behind the handshake."
     aiohttp: ClassVar[str] = "As `websocket_fin`: by type it cannot be told from a FIN."
     httpx: ClassVar[str] = _NO_WEBSOCKETS
-    at: int = count(1, "message", "of the client's that it answers, from 1; 0: the handshake")
+    at: int = count(1, "number", "of the client's message that it comes in place of an answer to; 0: the handshake")
     seconds: float = duration(0.0, "from there to the RST")
 
     def begin(self, talks: Talks) -> None:
@@ -176,7 +176,7 @@ class HalfOpen(Talking):
         "TimeoutError. close() takes all of ws_close, and the code is 1006."
     )
     httpx: ClassVar[str] = _NO_WEBSOCKETS
-    at: int = count(0, "message", "of the client's from which on it is silent; 0: the handshake")
+    at: int = count(0, "number", "of the client's message from which on it is silent; 0: the handshake")
 
     def begin(self, talks: Talks) -> None:
         talks.at_message(self.at, talks.fall_silent)

@@ -93,5 +93,5 @@ class UpgradeTurn(Turn):
 
     def _conclusion(self) -> Conclusion:
         out = self._out
-        stands = self.talk is not None and out.status == _SWITCHING.status and out.conclusion is Conclusion.KEEP
+        stands = self.talk is not None and out.conclusion is Conclusion.KEEP
         return out.conclusion if stands or out.conclusion is Conclusion.RST else Conclusion.FIN
