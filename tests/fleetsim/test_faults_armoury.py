@@ -73,6 +73,25 @@ def test_whatever_comes_and_goes_what_is_armed_strikes_in_the_order_it_was_armed
         assert (fleet.asked[0] is None) == (not there)
 
 
+def test_rules_for_one_path_for_several_and_for_all_strike_in_the_order_they_were_armed() -> None:
+    fleet = Fleet()
+    path = request().path
+    for fault, route in ((RESET, path), (LATE, None), (GONE, "/*"), (LATE, "/elsewhere"), (RESET, path)):
+        fleet.armoury.arm(Rule(fault, where=Where(route=route)))
+    assert fleet.struck() == ["reset", "delayed", "before_head", "reset"]
+    assert [rule.armed for rule in fleet.armoury.rules()] == [1, 1, 1, 0, 1]
+
+
+def test_a_rule_for_another_path_heals_itself_all_the_same() -> None:
+    fleet = Fleet()
+    fleet.armoury.arm(Rule(RESET, for_=5, where=Where(route="/elsewhere")))
+    assert fleet.struck() == []
+    assert fleet.asked[0] is not None
+    fleet.now = 6.0
+    assert fleet.struck() == []
+    assert fleet.asked[0] is None
+
+
 def test_a_script_decides_over_a_rule_and_leaves_its_account_alone() -> None:
     fleet = Fleet()
     rule = fleet.armoury.arm(Rule(RESET))

@@ -21,3 +21,11 @@ from fleetsim.faults.where import Where
 )
 def test_a_server_is_meant_by_index_and_tag(where: Where, meant: bool) -> None:
     assert where.is_for_server(3, {"rack": "a"}) is meant
+
+
+@pytest.mark.parametrize(
+    ("route", "path"),
+    [(None, None), ("/v1/models", "/v1/models"), ("/v1/*", None), ("/v?/models", None), ("/[ab]", None)],
+)
+def test_a_route_without_a_pattern_is_one_path(route: str | None, path: str | None) -> None:
+    assert Where(route=route).path == path

@@ -1,8 +1,9 @@
 """The rules at work in a fleet: which servers they are on, in which order they are asked, and how they come and go.
 
 Guarantees. A rule armed or removed, from any thread, holds from the next connection or request on, whole or not at all:
-each server reads one tuple, which is replaced and never changed. A server on which nothing is armed has no rules at
-all, and its requests pay nothing. What is over stays listed, with its counts, and is asked no more.
+each server reads one `_Asked`, which is replaced and never changed. A server on which nothing is armed has no rules at
+all, and its requests pay nothing; where rules are armed for other paths, they pay for one look at theirs. What is over
+stays listed, with its counts, and is asked no more.
 
 Precedence: a request that names its own faults is not asked about; then the first script with a step for it decides
 alone; then every rule decides for itself, and all that strike add up in the order they were armed.
@@ -28,6 +29,22 @@ Switch = Callable[[Rules | None], None]
 Clock = Callable[[], float]
 
 
+class _Asked:
+    """Whom a server asks: `rules` and `scripts`, arranged by who can have something to say."""
+
+    def __init__(self, rules: tuple[ArmedRule, ...] = (), scripts: tuple[Script, ...] = ()) -> None:
+        self.rules, self.scripts = rules, scripts
+        self.of_connections = tuple(each for each in rules if each.rule.is_for_connections)
+        self.counting = tuple(each for each in rules if each.rule.where.connection is not None)
+        of_requests = tuple(each for each in rules if not each.rule.is_for_connections)
+        self.anywhere = tuple(each for each in of_requests if each.rule.where.path is None)
+        paths = {each.rule.where.path for each in of_requests} - {None}
+        self.by_path = {
+            path: tuple(each for each in of_requests if each.rule.where.path in (None, path)) for path in paths
+        }
+        self.mortal = tuple(each for each in rules if each.rule.times is not None or each.rule.for_ is not None)
+
+
 class ServerRules:
     """What is armed on one server: the `Rules` its wire asks. `switch` sets them there, None when there are none."""
 
@@ -35,8 +52,7 @@ class ServerRules:
         self.index, self.tags = index, tags
         self._clock, self._switch = clock, switch
         self._lock = threading.Lock()
-        self._rules: tuple[ArmedRule, ...] = ()
-        self._scripts: tuple[Script, ...] = ()
+        self._asked = _Asked()
         self._holding: tuple[Fault, ...] = ()
         self.doorkeeper = Doorkeeper(self._hold)
 
@@ -46,18 +62,21 @@ class ServerRules:
             self.doorkeeper.begin(armed)
             return
         with self._lock:
+            there = self._asked
             if isinstance(armed, Script):
-                self._scripts = (*self._scripts, armed)
+                self._asked = _Asked(there.rules, (*there.scripts, armed))
             else:
-                self._rules = (*self._rules, armed)
+                self._asked = _Asked((*there.rules, armed), there.scripts)
             self._switch_over()
 
     def discard(self, gone: Iterable[ArmedRule | Script]) -> None:
         """Ask these no more; those that are not there are none to ask."""
         left = set(gone)
         with self._lock:
-            self._rules = tuple(each for each in self._rules if each not in left)
-            self._scripts = tuple(each for each in self._scripts if each not in left)
+            self._asked = _Asked(
+                tuple(each for each in self._asked.rules if each not in left),
+                tuple(each for each in self._asked.scripts if each not in left),
+            )
             self._switch_over()
         for each in left:
             if isinstance(each, ArmedRule):
@@ -66,7 +85,7 @@ class ServerRules:
     def clear(self) -> None:
         """Ask nothing and nobody any more."""
         with self._lock:
-            self._rules, self._scripts = (), ()
+            self._asked = _Asked()
             self._switch_over()
 
     def _hold(self, faults: Sequence[Fault]) -> None:
@@ -76,33 +95,41 @@ class ServerRules:
             self._switch_over()
 
     def _switch_over(self) -> None:
-        self._switch(self if self._rules or self._scripts or self._holding else None)
+        asked = self._asked
+        self._switch(self if asked.rules or asked.scripts or self._holding else None)
 
     def for_connection(self, line: ConnectionLine) -> Sequence[Fault]:
         """Return the faults for a connection just accepted."""
-        for each in self._rules:
+        asked = self._asked
+        for each in asked.counting:
             each.count_connection(line)
-        for script in self._scripts:
+        for script in asked.scripts:
             step = script.for_connection()
             if step is not None:
                 return (step,)
+        if not asked.of_connections:
+            return ()
         now = self._clock()
-        return [each.rule.fault for each in self._rules if each.strikes_connection(self.index, line, now)]
+        return [each.rule.fault for each in asked.of_connections if each.strikes_connection(self.index, line, now)]
 
     def for_request(self, line: RequestLine, headers: Mapping[str, str]) -> Sequence[Fault]:
         """Return the faults for a request whose head has arrived."""
-        for script in self._scripts:
+        asked = self._asked
+        for script in asked.scripts:
             step = script.for_request(line, headers)
             if step is not None:
                 return (*step, *self._holding)
+        rules = asked.by_path.get(line.path, asked.anywhere)
+        if not rules and not asked.mortal and not asked.scripts:
+            return self._holding
         now = self._clock()
-        struck = [each.rule.fault for each in self._rules if each.strikes_request(self.index, line, headers, now)]
-        self._drop_what_is_over(now)
+        struck = [each.rule.fault for each in rules if each.strikes_request(self.index, line, headers, now)]
+        self._drop_what_is_over(asked, now)
         return (*struck, *self._holding)
 
-    def _drop_what_is_over(self, now: float) -> None:
-        over: list[ArmedRule | Script] = [each for each in self._rules if each.is_over(now)]
-        over += [each for each in self._scripts if not each.remaining]
+    def _drop_what_is_over(self, asked: _Asked, now: float) -> None:
+        over: list[ArmedRule | Script] = [each for each in asked.mortal if each.is_over(now)]
+        over += [each for each in asked.scripts if not each.remaining]
         if over:
             self.discard(over)
 

@@ -25,6 +25,7 @@ def _is_servers(value: object) -> bool:
     return isinstance(value, tuple) and bool(value) and all(_is_count(each, 0) for each in value)
 
 
+_PATTERN = "*?["
 _NTH = (lambda value: _is_count(value, 1), "a whole number of at least 1")
 _WHERE_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "server": (_is_servers, "the index of a server, or several"),
@@ -64,6 +65,11 @@ class Where:
             value = getattr(self, name)
             if value is not None and not accepts(value):
                 raise RuleError(f"where: {name}: expected {expected}, got {value!r}")
+
+    @property
+    def path(self) -> str | None:
+        """The one path it is for; None if there may be several."""
+        return None if self.route is None or any(sign in self.route for sign in _PATTERN) else self.route
 
     def is_for_server(self, index: int, tags: Mapping[str, str]) -> bool:
         """Whether server number `index`, which has these `tags`, is meant."""

@@ -108,8 +108,9 @@ class Turn:
             out.extra = b"x-fleet-connection: %d\r\nx-fleet-request: %d\r\n" % (line.connection, line.on_connection)
         ending = self._settings.ending
         headers = self._message.headers
-        if self._settings.rules is not None or FAULT_HEADER in headers or ENDING_HEADER in headers:
-            ending = self._make_plan(line, ending)
+        names_some = FAULT_HEADER in headers or ENDING_HEADER in headers
+        if (names_some or self._settings.rules is not None) and (faults := self._choose_faults(line, names_some)):
+            ending = self._make_plan(line, faults, ending)
         outcome: RequestOutcome = "error"
         try:
             outcome = await self._send(ending, path, query)
@@ -178,19 +179,16 @@ class Turn:
             raise TypeError("expected a reply to a request that asks for no websocket, got a WebSocket")
         return reply
 
-    def _make_plan(self, line: RequestLine, usual: Ending) -> Ending:
-        faults = self._choose_faults(line)
-        if not faults:
-            return usual
+    def _make_plan(self, line: RequestLine, faults: Sequence[Fault], usual: Ending) -> Ending:
         self.plan = plan = Plan(faults, usual, line.on_connection)
         line.faults = plan.names
         return plan.ending
 
-    def _choose_faults(self, line: RequestLine) -> Sequence[Fault]:
-        headers, rules = self._message.headers, self._settings.rules
-        if (FAULT_HEADER in headers or ENDING_HEADER in headers) and self._honours_header():
+    def _choose_faults(self, line: RequestLine, names_some: bool) -> Sequence[Fault]:
+        rules = self._settings.rules
+        if names_some and self._honours_header():
             return self._asked_for()
-        return () if rules is None else rules.for_request(line, headers)
+        return () if rules is None else rules.for_request(line, self._message.headers)
 
     def _asked_for(self) -> Sequence[Fault]:
         headers, name = self._message.headers, FAULT_HEADER
