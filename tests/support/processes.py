@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -53,5 +55,10 @@ async def until(come_true: Callable[[], bool]) -> None:
 
 
 async def until_gone(pids: Iterable[int]) -> None:
-    """Return when none of the processes runs any more. Fails when that takes long."""
-    await until(lambda: not any(map(is_running, pids)))
+    """Return when none of the processes runs any more. Fails when that takes long, and ends those that do."""
+    still = list(pids)
+    try:
+        await until(lambda: not any(map(is_running, still)))
+    finally:
+        for pid in filter(is_running, still):
+            os.kill(pid, signal.SIGKILL)
