@@ -31,6 +31,7 @@ class FailureKind(StrEnum):
     MISSING = "missing"  # the answer to a batch has no entry for this prompt
     STREAM_ERROR = "stream_error"  # an error event inside a stream of status 200
     INCOMPLETE = "incomplete"  # a stream ended cleanly, with neither `finish_reason` nor `[DONE]`
+    ABORTED = "aborted"  # the server gave the answer up midway: finish_reason "abort", at status 200
     TIMEOUT = "timeout"  # `timeout` seconds on the wire
     IDLE_TIMEOUT = "idle_timeout"  # nothing came on a stream for `idle_timeout` seconds
     ABANDONED = "abandoned"  # the caller left a stream before its end

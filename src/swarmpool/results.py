@@ -23,6 +23,10 @@ _KIND_OF_REFUSAL: dict[type[Exception], FailureKind] = {
     TooManyWaiting: FailureKind.TOO_MANY_WAITING,
 }
 
+# What vLLM says of an answer that it ends before its end: at SIGTERM, and when it is put to sleep
+# (vllm/v1/engine/__init__.py, FinishReason).
+_ABORT = "abort"
+
 REFUSALS = tuple(_KIND_OF_REFUSAL)
 """What a single call raises for want of room, and a call with many prompts turns into a result."""
 
@@ -59,6 +63,10 @@ def result(
     prompt_index: int | None = None,
 ) -> Response:
     """The result of an exchange that is over."""
+    if failure is None and finish_reason == _ABORT:
+        failure = WireFailure(
+            FailureKind.ABORTED, f'{exchange.agent} gave the answer up midway (finish_reason "abort")'
+        )
     agent = exchange.agent
     # By position, as this is made for every answer; the names are those of the fields in their order.
     return Response(

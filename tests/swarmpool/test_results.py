@@ -21,6 +21,22 @@ def test_any_2xx_answer_that_can_be_read_is_a_success(status: int) -> None:
     assert judge(Outcome(status=status, body=b"hi"), read) == (Reply("hi"), None)
 
 
+@pytest.mark.parametrize(
+    ("finish_reason", "success"), [("stop", True), ("length", True), (None, True), ("abort", False)]
+)
+def test_an_answer_that_its_server_gave_up_midway_is_no_success(finish_reason: str | None, success: bool) -> None:
+    """vLLM ends what is under way so at SIGTERM and when it is put to sleep, at status 200 and in good order."""
+    response = result(0, an_exchange(), text="half an", status=200, failure=None, finish_reason=finish_reason)
+    assert (response.success, response.kind) == (success, None if success else FailureKind.ABORTED)
+    assert (response.text, response.finish_reason) == ("half an", finish_reason)
+
+
+def test_another_failure_is_told_before_the_abort() -> None:
+    cut = WireFailure(FailureKind.CLOSED, "closed")
+    response = result(0, an_exchange(), text="", status=200, failure=cut, finish_reason="abort")
+    assert response.kind is FailureKind.CLOSED
+
+
 @pytest.mark.parametrize("status", [199, 300, 304, 400, 404, 429, 500, 503])
 def test_any_other_status_is_a_failure_with_the_servers_message(status: int) -> None:
     reply, failure = judge(Outcome(status=status, body=b'{"detail": "no"}'), read)

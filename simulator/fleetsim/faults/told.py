@@ -23,6 +23,7 @@ KINDS: Final = {
     "shape": "a whole answer that is not what was asked for",
     "stream_error": "an error inside a stream of status 200",
     "incomplete": "a stream that ended in order, without its end",
+    "aborted": "the server says that it gave the answer up midway",
     "timeout": "the client's time limit passed",
 }
 
