@@ -68,6 +68,19 @@ def test_agents_die_and_come_back_and_the_counts_still_agree(tmp_path: Path) -> 
     assert (tmp_path / "run.html").read_text("utf-8").count('<rect class="window"') == 15
 
 
+def test_users_that_do_not_finish_in_time_are_cancelled_and_leave_no_connection(tmp_path: Path) -> None:
+    profile = tmp_path / "slow.yaml"
+    profile.write_text("ttft: 1h\n")
+    ran = locust(*FEW, "--fleet-profile", str(profile), "--stop-timeout", "1", "UnaryUser")
+    assert (ran.returncode, [line.split(":")[0] for line in failures(ran)]) == (
+        1,
+        ["FAIL  responses", "FAIL  reuse ratio"],
+    )
+    assert "ok    sockets at the end: 0" in ran.stdout
+    assert "ok    fleet's connections at the end: 0" in ran.stdout
+    assert "equal, but for 8 unsure" in ran.stdout
+
+
 def test_a_locust_without_a_run_does_not_end_as_if_all_were_well() -> None:
     ran = locust("--master", "--master-bind-port", "0", "--expect-workers", "1", "--expect-workers-max-wait", "1")
     assert ran.returncode != 0
