@@ -88,12 +88,8 @@ def _legend(title: str, unit: str, series: Sequence[Series]) -> Iterator[str]:
     yield f'<text class="title" x="{_LEFT}" y="18">{escape(title)} <tspan class="unit">{escape(unit)}</tspan></text>'
     if len(series) < 2:
         return
-    right = _WIDTH - _RIGHT
-    for each in reversed(series):
-        yield f'<text x="{right}" y="18" text-anchor="end">{escape(each.name)}</text>'
-        right -= 6 * len(each.name) + 8
-        yield f'<line class="{each.style}" x1="{right - 16}" x2="{right}" y1="14" y2="14"/>'
-        right -= 28
+    names = "&#160; ".join(f'<tspan class="mark {each.style}">●</tspan> {escape(each.name)}' for each in series)
+    yield f'<text x="{_WIDTH - _RIGHT}" y="18" text-anchor="end">{names}</text>'
 
 
 def _line(frame: _Frame, series: Series, unit: str) -> Iterator[str]:

@@ -167,10 +167,10 @@ class Conductor:
         if self._is_master:
             heard, all_of_them = len(self._finals), len(self._workers)
             findings = (Finding("workers that reported", str(heard), str(all_of_them), not missing), *findings)
-        print(summary(figures, findings), flush=True)  # before what locust says of it on stderr
         if self.options.report is not None:
             written = Report(self.options, figures, findings, self.timeline, after).write(self.options.report)
             _log.info("report: %s, %s", *written)
+        print(summary(figures, findings), flush=True)  # before what locust says of it on stderr
         self._has_judged = True
         self._set_exit_code(met=all(finding.met for finding in findings))
 

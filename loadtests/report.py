@@ -196,5 +196,6 @@ figure{margin:16px 0}svg{width:100%;height:auto;display:block;font:12px system-u
 svg .title{font-size:14px;font-weight:600;fill:var(--ink)}svg .unit{font-weight:400;fill:var(--quiet)}
 .grid{stroke:var(--rule)}.window{fill:var(--window)}polyline,line.one,line.two,line.bad{fill:none;stroke-width:2}
 .one{stroke:var(--one)}.two{stroke:var(--two)}.bad{stroke:var(--bad)}
+svg .mark{stroke:none}.mark.one{fill:var(--one)}.mark.two{fill:var(--two)}.mark.bad{fill:var(--bad)}
 circle.one{fill:var(--one)}circle.two{fill:var(--two)}circle.bad{fill:var(--bad)}
 """

@@ -147,9 +147,9 @@ def _run(given: argparse.Namespace, options: Options) -> int:
         )
         after = fleet.quiet_ledger(before)
     findings = judge(figures, options.limits, before, after)
-    print(summary(figures, findings))
     if options.report is not None:
         Report(options, figures, findings, timeline, after).write(options.report)
+    print(summary(figures, findings))
     return 0 if all(finding.met for finding in findings) else 1
 
 
