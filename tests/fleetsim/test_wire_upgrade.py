@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from answers import always, hello
+from answers import DONE, always, hello, streamed
 from raw_http import Peer, dated, get
 from raw_websocket import HANDSHAKE, close, closed_with, masked, upgrade, websocket
 from talking import Talker, echoing, granting
@@ -36,6 +36,22 @@ async def test_any_other_answer_refuses_it_and_ends_the_connection() -> None:
         (request,) = fleet.ledger.request_records()
         assert (request.websocket, request.status, request.outcome) == (True, 200, "complete")
         assert fleet.ledger.websocket_records() == ()
+
+
+async def test_a_refusal_leaves_in_one_write() -> None:
+    """uvicorn's way, where it sends the head of any other response alone; a segment of loopback shows it."""
+    async with Fleet(1, answer=lambda index: hello) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(upgrade("/"))
+        assert (await peer.some()).endswith(b'\r\n\r\n{"read":0}')
+        assert fleet.ledger.request_records()[0].ending == "split"
+
+
+async def test_a_refusal_may_be_a_stream() -> None:
+    async with Fleet(1, answer=lambda index: streamed(b"data: 1\n\n", DONE)) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(upgrade("/"))
+        response = await peer.to_the_end()
+        assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert response.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
 
 
 async def test_an_answer_that_fails_is_a_500_in_uvicorns_words() -> None:

@@ -14,8 +14,10 @@ from aiohttp.http import RawRequestMessage
 
 from fleetsim.exchange import EventStream, Reply, Unary, WebSocket, WebSocketEnd
 from fleetsim.faults.kinds import Talking
-from fleetsim.records import RequestLine
+from fleetsim.faults.writing import write_body
+from fleetsim.records import RequestLine, RequestOutcome
 from fleetsim.wire.deflate import Deflate, negotiate
+from fleetsim.wire.endings import DEFAULT_ENDING, Ending, Split
 from fleetsim.wire.handshake import PLAIN, accept_key, granted, mistake, refused
 from fleetsim.wire.outgoing import Conclusion, Framing, Outgoing, Pipe
 from fleetsim.wire.turn import Turn
@@ -43,6 +45,24 @@ class Handshake(Outgoing):
         if reply.status == _SWITCHING.status:
             return granted(self.accept, self.deflate, extra=self.extra)
         return refused(reply, len(reply.body) + missing, extra=self.extra)
+
+
+class _Together(Split):
+    """The usual ending of a refusal: where responses leave in two writes, uvicorn sends this in one."""
+
+    __slots__ = ()
+
+    async def send(self, out: Outgoing) -> None:
+        reply = await out.reply()
+        if isinstance(reply, Unary):
+            head = out.head(reply)
+            out.write(head if out.bodyless else head + reply.body)
+        else:
+            out.write(out.head(reply))
+            await write_body(out, reply)
+
+
+_TOGETHER = _Together()
 
 
 class UpgradeTurn(Turn):
@@ -75,6 +95,9 @@ class UpgradeTurn(Turn):
         self.line = super()._arrive(path)
         self.line.websocket = True
         return self.line
+
+    async def _send(self, ending: Ending, path: str, query: str) -> RequestOutcome:
+        return await super()._send(_TOGETHER if ending is DEFAULT_ENDING else ending, path, query)
 
     async def _answer(self) -> Reply:
         wrong = mistake(self._message)
