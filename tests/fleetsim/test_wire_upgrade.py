@@ -81,6 +81,15 @@ async def test_what_comes_with_the_handshake_is_not_lost() -> None:
         assert (await peer.until(b"\x81\x05early")).startswith(b"HTTP/1.1 101 ")
 
 
+async def test_a_client_that_closes_with_its_handshake_is_not_talked_to() -> None:
+    talker = Talker()
+    async with Fleet(1, answer=granting(talker)) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(upgrade() + close(1000))
+        assert dated(await peer.to_the_end()) == HANDSHAKE + closed_with(1000)
+        await fleet.ledger.wait_for(open_now=0, websockets=1)
+        assert not talker.begun.is_set()
+
+
 async def test_what_comes_while_a_hold_keeps_the_handshake_back_is_not_lost() -> None:
     async with Fleet(1) as fleet, Peer(fleet[0].port) as peer:
         with fleet.hold() as hold:

@@ -97,10 +97,11 @@ class Deflate:
     def _new_deflater(self) -> zlib._Compress:
         return zlib.compressobj(wbits=-self._agreed.server_bits, memLevel=_MEMORY)
 
-    def inflate(self, data: bytes, most: int, *, first: bool, last: bool) -> bytes:
-        """Return one frame's data, inflated, or the first `most` bytes of more. Raises ProtocolError."""
-        if first and self._agreed.client_forgets:
-            self._inflater = zlib.decompressobj(-(self._agreed.client_bits or _MOST_BITS))
+    def inflate(self, data: bytes, most: int, *, last: bool) -> bytes:
+        """Return one frame's data, inflated, or the first `most` bytes of more. Raises ProtocolError.
+
+        `last` of its message. What a client forgets between messages it never refers to, so nothing is to be done.
+        """
         try:
             return self._inflater.decompress(data + (_TAIL if last else b""), most)
         except zlib.error as error:

@@ -60,7 +60,7 @@ class Received(NamedTuple):
 class Inflating(Protocol):
     """What a reader needs of the extension that compresses messages."""
 
-    def inflate(self, data: bytes, most: int, *, first: bool, last: bool) -> bytes:
+    def inflate(self, data: bytes, most: int, *, last: bool) -> bytes:
         """Return one frame's data, inflated, or the first `most` bytes of more. Raises ProtocolError."""
 
 
@@ -198,7 +198,7 @@ class FrameReader:
             return data
         # One byte more than allowed tells too much from just enough.
         most = self._max_size - self._size
-        plain = self._inflating.inflate(data, most + 1, first=first, last=header.last)
+        plain = self._inflating.inflate(data, most + 1, last=header.last)
         if len(plain) > most:
             raise self._too_big("frame")
         return plain
