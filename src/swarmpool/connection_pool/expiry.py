@@ -26,13 +26,15 @@ _FEW = 64
 class Expiry(Generic[T]):
     """The deadlines of one pool's connections."""
 
-    __slots__ = ("_heap", "_options", "mortal")
+    __slots__ = ("_heap", "_options", "mortal", "stirred")
 
     def __init__(self, options: ConnectionPoolOptions) -> None:
         self._options = options
         self._heap: list[tuple[float, int, Entry[T]]] = []
         self.mortal = not (options.max_session_duration is options.max_age is options.max_idle is None)
         """Whether there are deadlines at all."""
+        self.stirred = False
+        """Whether `due` may have come nearer since somebody set this to False."""
 
     @property
     def due(self) -> float:
@@ -61,7 +63,7 @@ class Expiry(Generic[T]):
         if len(self._heap) > 2 * among + _FEW:
             self._forget_the_dead()
         heappush(self._heap, (self.deadline_of(entry), entry.number, entry))
-        entry.scheduled = True
+        entry.scheduled = self.stirred = True
 
     def expired(self, now: float) -> Iterator[Entry[T]]:
         """The idle connections whose deadline has come, one at a time."""

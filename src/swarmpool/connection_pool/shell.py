@@ -316,11 +316,13 @@ class Shell(Generic[T]):
             self._end_use(entry, loop, usable=usable)
 
     def _end_use(self, entry: Entry[T], loop: asyncio.AbstractEventLoop, *, usable: bool) -> None:
+        core = self._core
         if usable:
-            self._core.give_back(entry, loop.time())
+            core.give_back(entry, loop.time())
         else:
-            self._core.discard(entry, CloseReason.DISCARDED, loop.time())
-        self._carry_out()
+            core.discard(entry, CloseReason.DISCARDED, loop.time())
+        if core.closes or core.dials or core.expiry.stirred or core.demand.held_back:
+            self._carry_out()
 
     # ---------------------------------------------------------------------------------------------- dials and closes
 
@@ -331,6 +333,7 @@ class Shell(Generic[T]):
             self._start_dial(core.dials.popleft())
         while core.closes:
             self._start_close(core.closes.popleft())
+        core.expiry.stirred = False
         if core.due < self._alarm_at:
             self._set_alarm(core.due)
         if self._ended is not None and not self._ended.done() and not self._busy():
