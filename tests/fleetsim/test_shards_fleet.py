@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -196,7 +197,7 @@ async def test_a_killed_shard_comes_back_on_its_ports_with_its_rules() -> None:
 
 async def test_without_its_shard_a_server_is_dead_and_the_others_go_on() -> None:
     lines = Lines()
-    async with ShardedFleet(2, processes=2, report=lines) as fleet:
+    async with ShardedFleet(2, processes=2, report=lines, control_port=0) as fleet:
         os.kill(pids_of(fleet)[0], signal.SIGTERM)
         assert "was killed by SIGTERM" in await lines.next()
         assert not fleet.is_whole
@@ -209,6 +210,10 @@ async def test_without_its_shard_a_server_is_dead_and_the_others_go_on() -> None
             await fleet.fault("reset", where={"server": 0})
         with pytest.raises(ControlError, match=r"shard 0 \(server 0, process \d+\) is lost, and cannot be asked"):
             await fleet.ledger.snapshot_of(0)
+        with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+            await asyncio.to_thread(called, fleet.control_url, "/-/ledger?server=0")
+        with refused.value as answer:
+            assert json.load(answer)["error"].endswith(" is lost, and cannot be asked")
         async with await fleet.fault("reset") as rule:
             assert rule.number == 1
 

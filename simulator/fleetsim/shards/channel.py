@@ -15,7 +15,7 @@ import itertools
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from fleetsim import errors
 from fleetsim.errors import BindError, ControlError, FleetError
@@ -36,8 +36,7 @@ class _Messages(asyncio.Protocol):
         self._arrived = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's derive from nothing
 
     def data_received(self, data: bytes) -> None:
         self._arrived += data
