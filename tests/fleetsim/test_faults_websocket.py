@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import aiohttp
@@ -12,7 +13,7 @@ import pytest
 from raw_http import Peer, dated, get
 from raw_websocket import ACCEPT, HANDSHAKE, close, closed_with, masked, upgrade, websocket
 
-from fleetsim import Fault, Fleet, FleetError, WebSocketRecord, parse_fault
+from fleetsim import Fault, Fleet, FleetError, Profile, WebSocketRecord, parse_fault
 from fleetsim.faults.catalogue import Stage, fault_types
 from fleetsim.wire.handshake import accept_key
 
@@ -331,6 +332,15 @@ async def test_a_scripts_step_for_websockets_waits_for_one() -> None:
         script.assert_consumed()
         faults = [request.faults for request in fleet.ledger.request_records()]
         assert faults == [(), ("refuse_upgrade",), (), (), ("websocket_fin",)]
+
+
+async def test_a_profile_names_them_as_everybody_does(tmp_path: Path) -> None:
+    written = tmp_path / "fleet.yaml"
+    written.write_text("faults:\n  - fault: session_deadline;seconds=10ms;code=4000\n    where: {route: /echo}\n")
+    async with Fleet(1, profile=Profile.load(written)) as fleet, websocket(fleet[0].port) as peer:
+        assert await peer.until(closed_with(4000)) == closed_with(4000)
+        (rule,) = fleet.faults.rules()
+        assert (rule.armed, rule.fired) == (1, 1)
 
 
 async def test_several_faults_strike_one_websocket() -> None:
