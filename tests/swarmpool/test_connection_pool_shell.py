@@ -351,6 +351,42 @@ def test_a_caller_that_goes_while_its_connection_is_checked_leaves_nothing(end: 
     run(scene)
 
 
+def test_a_check_that_is_cut_before_its_first_step_is_not_complained_of() -> None:
+    """Its coroutine was never awaited, and Python said so; the leak gate hears it."""
+
+    async def scene() -> None:
+        async with pool_of(Peer(), validate_cb=_yes) as pool:
+            pool.put(await pool.get())
+            caller = asyncio.create_task(pool.get())
+            await asyncio.sleep(0)
+            assert pool.statistics().checking == 1
+            await pool.aclose()
+            with pytest.raises(PoolClosed):
+                await caller
+
+    run(scene)
+
+
+def test_a_check_may_answer_by_a_future() -> None:
+    async def scene() -> None:
+        answers = [False, True]
+
+        def check(wire: Wire) -> asyncio.Future[bool]:
+            future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            future.set_result(answers[wire.number - 1])
+            return future
+
+        peer = Peer()
+        async with pool_of(peer, validate_cb=check) as pool:
+            one, two = await pool.get(), await pool.get()
+            pool.put(two)
+            pool.put(one)
+            assert await pool.get() is two
+            assert one.closed
+
+    run(scene)
+
+
 # ------------------------------------------------------------------------------------------------ bad callbacks
 
 

@@ -24,7 +24,7 @@ import logging
 import math
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
 from typing import ClassVar, Generic, TypeVar, cast
 
@@ -293,7 +293,9 @@ class Shell(Generic[T]):
                 future.set_result(outcome.error is None and bool(outcome.result))
             self._carry_out()
 
-        errand = Errand(caller.loop, finished(answer), timeout=self._options.connect_timeout, ended=ended)
+        # Cancelled before its first step, a task closes its own coroutine; one inside of that would never be awaited.
+        work = answer if isinstance(answer, Coroutine) else finished(answer)
+        errand = Errand(caller.loop, work, timeout=self._options.connect_timeout, ended=ended)
         self._asking.add(errand)
         alarm = None if caller.deadline is None else caller.loop.call_at(caller.deadline, _expire, future)
         try:
