@@ -319,6 +319,20 @@ async def test_a_peer_is_still_served_plain_requests_beside_a_websocket() -> Non
         assert (await other.response()).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+async def test_an_end_without_a_close_frame_stays_one_whatever_comes_behind() -> None:
+    """The connection is lost a turn of the loop later, and timers and bytes may come in between."""
+    pipe = FakePipe()
+    session = session_on(pipe)
+    session.drop_fin()
+    session.feed_data(masked(1, b"a") + close(1000))
+    session.begin_close(1001)
+    session.fail(1011)
+    with pytest.raises(WebSocketClosedError):
+        await session.send("a")
+    assert pipe.timeline == [(0.0, b"")]
+    assert pipe.ended == ("server", "fin")
+
+
 def timed(ways: WebSocketSettings, *said: tuple[float, bytes]) -> list[tuple[float, bytes]]:
     """What a server that echoes writes, and when, in seconds from the handshake, to a client that says this and then
     no more. An empty write is the FIN."""

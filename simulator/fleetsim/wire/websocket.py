@@ -154,7 +154,7 @@ class Session(WebSocketEnd):
             self._pipe.read_on()
 
     async def send(self, message: str | bytes) -> None:
-        if self._closed is not None or self._pipe.ended is not None:
+        if not self._is_open or self._pipe.ended is not None:
             raise WebSocketClosedError(f"websocket {self._line.path}: closed, nothing can be sent")
         if isinstance(message, str):
             self._write_message(Opcode.TEXT, message.encode())
@@ -186,9 +186,14 @@ class Session(WebSocketEnd):
     async def close(self, code: int = 1000, reason: str = "") -> None:
         self.begin_close(code, reason)
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether neither side has closed, nor a fault ended the connection."""
+        return self._closed is None and not self._finished.done()
+
     def begin_close(self, code: int, reason: str = "") -> None:
         """Send a close frame, if none was sent or has come, and give the client `CLOSE_TIMEOUT` to answer it."""
-        if self._closed is None:
+        if self._is_open:
             self._write(whole_close(code, reason))
             self._note_closed("server", code)
             self._take_more()
@@ -196,7 +201,7 @@ class Session(WebSocketEnd):
 
     def fail(self, code: int, reason: str = "") -> None:
         """Send a close frame, if none was sent or has come, and end the connection without waiting for an answer."""
-        if self._closed is None:
+        if self._is_open:
             self._write(whole_close(code, reason))
             self._note_closed("server", code)
         self._finish()
@@ -225,7 +230,13 @@ class Session(WebSocketEnd):
     # What a fault may do to it.
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
-        self._later(object(), seconds, work)
+        key = object()
+
+        def strike() -> None:
+            del self._timers[key]
+            work()
+
+        self._later(key, seconds, strike)
 
     def when_idle(self, seconds: float, work: Callable[[], None]) -> None:
         left = self._heard_at + seconds - self._loop.time()
@@ -282,7 +293,7 @@ class Session(WebSocketEnd):
             self._take_ping(received.data)
         elif received.opcode is Opcode.PONG:
             self._take_pong(received.data)
-        elif self._closed is None:
+        elif self._is_open:
             self._take_message(received)
 
     def _take_ping(self, data: bytes) -> None:
@@ -311,7 +322,7 @@ class Session(WebSocketEnd):
 
     def _take_close(self, data: bytes) -> None:
         code = close_code(data)
-        if self._closed is None:
+        if self._is_open:
             self._write(frame(Opcode.CLOSE, data))
             self._note_closed("client", code)
         self._finish()
@@ -336,7 +347,7 @@ class Session(WebSocketEnd):
             self._later("ping", self._ways.ping_interval, self._ping)
 
     def _ping(self) -> None:
-        if self._closed is not None:
+        if not self._is_open:
             return
         # Four bytes that differ from ping to ping are all a pong is told by.
         self._pings += 1
@@ -356,7 +367,7 @@ class Session(WebSocketEnd):
                 self._plan_ping()
 
     def _miss_pong(self) -> None:
-        if self._closed is None:
+        if self._is_open:
             self.fail(1011, "keepalive ping timeout")
 
     def _close_late(self) -> None:
