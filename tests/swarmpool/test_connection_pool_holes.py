@@ -7,38 +7,15 @@ import gc
 import logging
 import time
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from pool_ledger import PoolLedger
 from virtual_time import run
+from wire_pool import pool_of, turns
 from wires import Peer, Wire
 
 from swarmpool import ConnectionPool, PoolClosed
 from swarmpool.errors import AcquireTimeout, ConnectFailed, ConnectTimeout, LeaseEnded, WrongEventLoop
-
-
-@asynccontextmanager
-async def pool_of(peer: Peer, *, drain: float | None = None, **options: Any) -> AsyncIterator[ConnectionPool[Wire]]:
-    """A pool of wires under the ledger's eyes; at the end both ends have closed all that they opened."""
-    ledger = PoolLedger()
-    ledger.prewarmed = options.pop("prewarmed", 0)
-    pool = ConnectionPool[Wire](connect_cb=peer.connect, close_cb=peer.close, on_event=ledger, **options)
-    ledger.watch(pool)
-    try:
-        yield pool
-    finally:
-        await pool.aclose(drain=drain)
-    ledger.check()
-    end = pool.statistics()
-    assert (end.opened, end.closed, end.open) == (peer.opened, peer.closed, 0)
-
-
-async def turns(times: int = 6) -> None:
-    for _ in range(times):
-        await asyncio.sleep(0)
 
 
 def seconds() -> float:
@@ -360,8 +337,9 @@ def test_a_connection_said_to_be_lost_goes_at_once_if_idle_and_on_return_if_in_u
 def test_max_age_ends_a_connection_that_is_refreshed_for_ever() -> None:
     async def scene() -> None:
         peer = Peer()
-        options = {"max_session_duration": 1.0, "mark_refreshed_on_get": True, "max_age": 10.0, "jitter": 0.0}
-        async with pool_of(peer, **options) as pool:
+        async with pool_of(
+            peer, max_session_duration=1.0, mark_refreshed_on_get=True, max_age=10.0, jitter=0.0
+        ) as pool:
             for _ in range(25):
                 async with pool.connection():
                     await asyncio.sleep(0.5)

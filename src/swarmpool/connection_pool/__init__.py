@@ -1,6 +1,6 @@
 """`ConnectionPool[T]`: persistent connections such as websockets, lent out one caller at a time.
 
-`states` is the life of a connection, `core` decides, `shell` carries out, `pool` is what users see.
+`states` is the life of a connection, `core` decides, `shell` carries out, `callers` wait, `pool` is what users see.
 """
 
 from swarmpool.connection_pool.events import ConnectionEvent, EventKind

@@ -32,10 +32,10 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from random import Random
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from swarmpool.connection_pool.demand import Demand, Warming
-from swarmpool.connection_pool.events import EventKind
+from swarmpool.connection_pool.events import EventKind, Note
 from swarmpool.connection_pool.expiry import Expiry
 from swarmpool.connection_pool.line import Line, Ticket
 from swarmpool.connection_pool.options import ConnectionPoolOptions
@@ -43,28 +43,12 @@ from swarmpool.connection_pool.states import CloseReason, ConnectionState, Entry
 from swarmpool.connection_pool.statistics import Counters
 from swarmpool.errors import ConnectFailed, MisuseError, TooManyWaiting
 
-__all__ = ["Core", "Note"]
+__all__ = ["Core"]
 
 T = TypeVar("T")
 
 _DIALING, _IDLE, _LEASED, _CLOSING, _CLOSED = ConnectionState
 _GRACE = 0.0005  # seconds; a timer may fire within its clock's resolution before it is due
-
-
-class Note(Protocol):
-    """Where transitions are told; see `EventSink.note`."""
-
-    def __call__(
-        self,
-        kind: EventKind,
-        connection: int | None = None,
-        *,
-        caller: int | None = None,
-        reason: CloseReason | None = None,
-        reused: bool | None = None,
-        seconds: float | None = None,
-        error: BaseException | None = None,
-    ) -> None: ...
 
 
 class Core(Generic[T]):

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from swarmpool.connection_pool.states import CloseReason
 
-__all__ = ["ConnectionEvent", "EventKind", "EventSink"]
+__all__ = ["ConnectionEvent", "EventKind", "EventSink", "Note"]
 
 logger = logging.getLogger("swarmpool")
 
@@ -57,6 +58,22 @@ class ConnectionEvent:
     reused: bool | None = None
     seconds: float | None = None
     error: str | None = None
+
+
+class Note(Protocol):
+    """Where transitions are told; see `EventSink.note`."""
+
+    def __call__(
+        self,
+        kind: EventKind,
+        connection: int | None = None,
+        *,
+        caller: int | None = None,
+        reason: CloseReason | None = None,
+        reused: bool | None = None,
+        seconds: float | None = None,
+        error: BaseException | None = None,
+    ) -> None: ...
 
 
 class EventSink:

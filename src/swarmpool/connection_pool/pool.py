@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from swarmpool.connection_pool.callbacks import finished, takes_timeout
+from swarmpool.connection_pool.callers import Callers
 from swarmpool.connection_pool.events import ConnectionEvent
 from swarmpool.connection_pool.lease import Borrowing, Lease
 from swarmpool.connection_pool.options import ConnectionPoolOptions
 from swarmpool.connection_pool.prewarming import Prewarming
-from swarmpool.connection_pool.shell import Shell
 from swarmpool.connection_pool.states import ConnectionState, Entry
 from swarmpool.connection_pool.statistics import ConnectionPoolStatistics
 from swarmpool.errors import MisuseError
@@ -25,7 +25,7 @@ __all__ = ["ConnectionPool"]
 T = TypeVar("T")
 
 
-class ConnectionPool(Shell[T]):
+class ConnectionPool(Callers[T]):
     """A pool of persistent connections, each lent to one caller at a time and closed when its time has come.
 
     How to connect and close is given as callbacks, or by a subclass that overrides `connect` and `disconnect`.
