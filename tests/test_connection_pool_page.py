@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleetsim import Fleet
-from swarmpool import ConnectionPool, WebSocketPool
+from swarmpool import ConnectionPool, VLLMPool, WebSocketPool
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "connection-pool.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -29,6 +29,7 @@ async def test_each_example_runs(example: str) -> None:
             "asyncio": asyncio,
             "ConnectionPool": ConnectionPool,
             "Fleet": Fleet,
+            "VLLMPool": VLLMPool,
             "WebSocketPool": WebSocketPool,
             "port": server.sockets[0].getsockname()[1],
         }
