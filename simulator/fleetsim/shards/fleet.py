@@ -216,7 +216,11 @@ class ShardedFleet:
         return await self._rules.clear()
 
     async def servers(self) -> list[dict[str, Any]]:
-        """Return where each server is, its state, tags and figures, as the control port tells it."""
+        """Return where each server is, its state, tags and figures, as the control port tells it.
+
+        Those of a shard that is gone are dead, and their `requests` None. Raises ControlError when one goes while it is
+        asked. Cancelling it changes nothing; any number may ask at once.
+        """
         return await self._driven.servers()
 
     async def __aenter__(self) -> Self:

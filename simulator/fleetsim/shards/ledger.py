@@ -72,7 +72,10 @@ class ShardedLedger:
         self.lost: list[int] = []
 
     async def snapshot(self) -> ShardedSnapshot:
-        """Return the figures of all; the last ones when the fleet has ended. Cancelling it changes nothing."""
+        """Return the figures of all; the last ones when the fleet has ended.
+
+        Raises ControlError when a shard goes while it is asked. Cancelling it changes nothing.
+        """
         figures = await together(_figures(shard) for shard in self._shards)
         return _summed([each for each in figures if each is not None], tuple(self.lost))
 
