@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pool_ledger import PoolLedger
 from virtual_time import VirtualTimeLoop, run
 from wire_pool import pool_of, turns, waiting
 from wires import Peer, Wire
 
-from swarmpool import AcquireTimeout, PoolClosed, TooManyWaiting
+from swarmpool import AcquireTimeout, ConnectionPool, PoolClosed, TooManyWaiting
 
 
 def test_a_caller_served_and_cancelled_in_one_tick_strands_nobody() -> None:
@@ -299,5 +300,40 @@ def test_what_has_expired_is_not_handed_out_even_before_its_timer_has_come() -> 
             loop.now += 61.0
             assert await pool.get() is not peer.wires[0]
             assert pool.statistics().expired == 1
+
+    run(scene)
+
+
+def test_a_pool_is_closed_when_its_served_callers_have_been_told() -> None:
+    """Without a `close_cb` its connections close at once, before those callers have run."""
+
+    async def scene() -> None:
+        ledger, peer = PoolLedger(), Peer()
+        pool = ConnectionPool[Wire](connect_cb=peer.connect, max_size=1, on_event=ledger)
+        ledger.watch(pool)
+        wire = await pool.get()
+        [caller] = await waiting(pool, 1)
+
+        async def close() -> None:
+            pool.put(wire)
+            await pool.aclose(drain=None)
+            assert pool.statistics().checking == 0
+
+        await asyncio.gather(close(), asyncio.wait([caller]))
+        assert isinstance(caller.exception(), PoolClosed)
+        ledger.check()
+
+    run(scene)
+
+
+def test_a_caller_cancelled_in_the_tick_of_its_timeout_is_cancelled() -> None:
+    async def scene() -> None:
+        async with pool_of(Peer(dial_seconds=60.0)) as pool:
+            loop = asyncio.get_running_loop()
+            caller = loop.create_task(pool.get(timeout=1.0))
+            loop.call_at(loop.time() + 1.0, caller.cancel)
+            await asyncio.wait([caller])
+            assert caller.cancelled()
+            assert (pool.statistics().cancelled, pool.statistics().timed_out) == (1, 0)
 
     run(scene)
