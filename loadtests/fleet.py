@@ -23,6 +23,7 @@ __all__ = ["FleetFailed", "FleetUnderLoad", "child_fleet", "fleet_for", "running
 
 _STOP_SECONDS = 10.0
 _QUIET_SECONDS = 5.0
+_KEPT = Path(__file__).with_name("kept_fleet.py")
 
 
 class FleetFailed(RuntimeError):
@@ -79,15 +80,17 @@ def child_fleet(
 ) -> Iterator[FleetUnderLoad]:
     """Run `fleetsim up SIZE`, over `processes`, while the context lasts. Raises FleetFailed when it does not start.
 
-    Blocks until it is ready, and again until it has ended. Nothing of it is left: it is killed where it does not obey.
+    Blocks until it is ready, and again until it has ended. Nothing of it is left: it is killed where it does not obey,
+    and ends by itself where this process is killed.
     """
     with tempfile.TemporaryDirectory(prefix="loadtests-") as folder:
         hostfile = Path(folder, "hosts.tsv")
-        command = [sys.executable, "-m", "fleetsim", "up", str(size), "--control", "0", "--hostfile", str(hostfile)]
+        command = [sys.executable, "-P", str(_KEPT), "up", str(size), "--control", "0", "--hostfile", str(hostfile)]
         command += ["--seed", str(seed), *(["--profile", profile] if profile else [])]
         command += ["--processes", str(processes)] if processes > 1 else []
         # In a session of its own: Ctrl-C is ours to hear first, for the ledger is asked before the fleet ends.
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as child:
             try:
                 control = _control_url(child)
                 yield FleetUnderLoad(hostfile.read_text("utf-8"), Caller(control))

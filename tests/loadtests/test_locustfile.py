@@ -41,7 +41,7 @@ def test_the_command_of_the_readme_runs() -> None:
 def test_a_fleet_that_is_slow_to_start_is_waited_for_whatever_the_shape_wants_meanwhile(tmp_path: Path) -> None:
     """locust kills a start under way when the shape changes: a ramp ended with no user at all, and exit code 0."""
     slow = tmp_path / "sitecustomize.py"
-    slow.write_text("import sys, time\n'fleetsim' in sys.orig_argv and time.sleep(2.5)\n")
+    slow.write_text("import sys, time\n'up' in sys.orig_argv and time.sleep(2.5)\n")
     ran = locust("-u", "10", "-t", "5s", "--shape", "ramp", "--min-reuse", "0", PYTHONPATH=str(tmp_path))
     assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
     assert "ok    opened: client and fleet" in ran.stdout
