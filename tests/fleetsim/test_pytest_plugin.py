@@ -256,11 +256,13 @@ def test_a_factory_starts_fleets_inside_a_running_loop_and_closes_them_after_the
 FAILING = """
     def test_fails(fleet):
         get(fleet[2].url)
+        fleet.ledger.wait_for_sync(requests=1, in_flight=0)  # the fleet's thread may still have to write it down
         fleet.assert_opened(at_most=0)
 
     @pytest.fixture
     def broken(fleet):
         get(fleet[0].url, "/version")
+        fleet.ledger.wait_for_sync(requests=1, in_flight=0)
         raise ValueError("set-up")
 
     def test_breaks(broken):
