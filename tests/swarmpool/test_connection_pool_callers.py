@@ -337,3 +337,27 @@ def test_a_caller_cancelled_in_the_tick_of_its_timeout_is_cancelled() -> None:
             assert (pool.statistics().cancelled, pool.statistics().timed_out) == (1, 0)
 
     run(scene)
+
+
+@pytest.mark.parametrize(("max_dialing", "most"), [(1, 6), (3, 8)])
+def test_a_burst_of_short_uses_waits_for_what_comes_back_instead_of_opening_one_each(
+    max_dialing: int, most: int
+) -> None:
+    """Fifty uses of 2 ms are over long before the first of fifty dials of 150 ms."""
+
+    async def scene() -> None:
+        peer = Peer()
+        async with pool_of(peer, prewarmed=5, max_dialing=max_dialing) as pool:
+            await pool.prewarm(5)
+            peer.dial_seconds = 0.15
+
+            async def use() -> None:
+                async with pool.connection():
+                    await asyncio.sleep(0.002)
+
+            await asyncio.gather(*(use() for _ in range(50)))
+            assert asyncio.get_running_loop().time() < 1_000.0 + 0.15
+            await asyncio.sleep(1)
+            assert peer.opened <= most
+
+    run(scene)

@@ -84,6 +84,23 @@ def test_a_dial_that_raises_a_cancellation_of_its_own_cancels_nobody(error: Base
     run(scene)
 
 
+def test_prewarm_after_invalidate_waits_for_the_room_that_is_coming() -> None:
+    """New settings: `invalidate`, then `prewarm`, while the old connections still close."""
+
+    async def scene() -> None:
+        peer = Peer(dial_seconds=0.1, close_seconds=1.0)
+        async with pool_of(peer, max_size=3, prewarmed=3) as pool:
+            await pool.prewarm(3)
+            used = await pool.acquire()
+            pool.invalidate()
+            await pool.prewarm(3)
+            now = pool.statistics()
+            assert (now.idle, now.leased, now.closing, peer.opened) == (2, 1, 0, 5)
+            used.release()
+
+    run(scene)
+
+
 # ------------------------------------------------------------------------------------------------ bad callbacks
 
 

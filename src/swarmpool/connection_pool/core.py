@@ -228,7 +228,8 @@ class Core(Generic[T]):
 
     def prewarm(self, number: int, owner: object, now: float) -> None:
         """Dial until `number` connections are idle or being dialled, as far as there is room."""
-        missing = min(number - len(self._idle), self.demand.fresh + self.demand.room(self.open))
+        lasting = self.counts[_IDLE] + self.counts[_LEASED]  # all else ends soon, or is what is asked for
+        missing = min(number - self.counts[_IDLE], self.demand.room(lasting))
         warming = Warming(int(max(missing, 0)), owner)
         if missing <= 0:
             self._warmed(warming, None)
