@@ -7,14 +7,13 @@ response must be called so.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from faulty import BODY, stream, unary
+from sentences import is_said, with_durations
 
 from fleetsim import Answer, Fault, Fleet, Profile
 from fleetsim.faults.catalogue import fault_types
@@ -28,27 +27,10 @@ PROVEN = [kind for kind in fault_types() if kind.stage.strikes_http]
 BOTH = pytest.mark.parametrize("answer", [unary, stream], ids=["unary", "stream"])
 UNSOLICITED = b'{"unsolicited":true}'
 
-# How a sentence calls what is no exception.
-SEEN = {
-    "whole": r"[Ww]hole|first response|same events|Nothing|well",
-    "cut off": r"cut off",
-    "status": r"of that status|of these statuses|response 500",
-    "for ever": r"for ever",
-}
-
 
 def sentence_of(kind: type[Fault]) -> str:
     """The httpx sentence; where it says that it is the same, with aiohttp's before it."""
     return f"{kind.aiohttp} {kind.httpx}" if kind.httpx.startswith("The same") else kind.httpx
-
-
-def is_said(seen: str, sentence: str) -> bool:
-    return re.search(SEEN.get(seen, rf"\b{seen}\b"), sentence) is not None
-
-
-def with_durations(kind: type[Fault], seconds: float) -> Fault:
-    fields = [field for field in dataclasses.fields(kind) if field.metadata["unit"] == "duration"]
-    return kind(**{field.name: seconds for field in fields if field.default is not None})
 
 
 @asynccontextmanager
@@ -68,7 +50,7 @@ async def struck(
 
 
 async def asked(client: httpx.AsyncClient, fleet: Fleet, *, patience: float = 30.0, data: bytes = b"") -> str:
-    """What one POST comes to, as a key of SEEN or the name of the exception."""
+    """What one POST comes to, as `is_said` calls it: "whole" and so on, or the name of the exception."""
     try:
         async with asyncio.timeout(patience):
             response = await client.post(fleet[0].url, content=data)

@@ -30,7 +30,8 @@ class StopReading(Receiving):
     stage: ClassVar[Stage] = Stage.REQUEST
     wire: ClassVar[str] = "The receive window fills up to zero; then, if a time is given, the body is read after all."
     aiohttp: ClassVar[str] = (
-        "A wait: to send a large body, which only `total` ends, or for the answer to a small one (sock_read)."
+        "A wait for the answer to a small body: SocketTimeoutError with sock_read set, else for ever. "
+        "A wait to send a large one, which only `total` ends."
     )
     httpx: ClassVar[str] = "WriteTimeout for a large body, ReadTimeout for a small one."
     told: ClassVar[Told] = NEVER
