@@ -86,6 +86,29 @@ def test_a_fleet_serves_the_tests_of_anyio(user: pytest.Pytester) -> None:
     run(user, text, "-p", "no:asyncio").assert_outcomes(passed=1)
 
 
+def test_a_fleet_serves_tests_on_uvloop(user: pytest.Pytester) -> None:
+    pytest.importorskip("anyio")
+    pytest.importorskip("uvloop")
+    text = """
+    @pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
+    def anyio_backend(request):
+        return "asyncio", {"use_uvloop": request.param}
+
+    @pytest.mark.anyio
+    async def test_anyio(fleet, anyio_backend):
+        loop = type(asyncio.get_running_loop()).__module__
+        assert loop.startswith("uvloop") is anyio_backend[1]["use_uvloop"]
+        async with aiohttp.ClientSession() as session:
+            with fleet.hold() as gate:
+                asked = asyncio.create_task(session.get(fleet[1].url + "/health"))
+                await gate.wait_for(in_flight=1)
+            async with await asked as response:
+                await response.read()
+        await fleet.ledger.wait_for(requests=1, open_now=0)
+    """
+    run(user, text, "-p", "no:asyncio").assert_outcomes(passed=2)
+
+
 def test_every_test_finds_the_same_fleet_as_good_as_new(user: pytest.Pytester) -> None:
     text = """
     ports, kept = set(), []
