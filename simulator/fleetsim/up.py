@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from fleetsim.control.running import announced
@@ -67,7 +68,9 @@ def up(
     described = described_profile(ctx, profile, jitter, settings)
     if ca_file is not None and not described.tls:
         raise click.UsageError("--ca-file: expected --tls with it", ctx)
-    token = None if control is None else control_token
+    if control is None and ctx.get_parameter_source("control_token") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--control-token: expected --control with it", ctx)
+    token = None if control is None else control_token  # which may be in the environment for other commands
     options: dict[str, Any] = {
         "profile": described,
         "host": host,

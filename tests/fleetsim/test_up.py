@@ -132,6 +132,7 @@ def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> st
         ("2 --processes 0", "'--processes': expected a whole number of at least 1, such as 2, or 2:restart, got '0'"),
         ("1 --control 70000", "control_port: expected None or 0 to 65535, got 70000"),
         ("1 --ca-file ca.pem", "--ca-file: expected --tls with it"),
+        ("1 --control-token secret", "--control-token: expected --control with it"),
         ("1 --tls --ca-file /none/ca.pem", "--ca-file: /none/ca.pem cannot be written: No such file or directory"),
         ("1 --hostfile /none/hosts.tsv", "--hostfile: /none/hosts.tsv cannot be written: No such file or directory"),
     ],
