@@ -136,7 +136,7 @@ def test_the_token_of_the_fleet_that_runs_is_found_with_it(capsys: pytest.Captur
         ("reset --often 3", "fleetsim: fault 'reset' has no parameter 'often'; expected after"),
         ("reset --after-bytes", "fleetsim: --after-bytes: expected a value, got none"),
         ("reset often", "fleetsim: often: expected --PARAMETER VALUE"),
-        ("reset --after-bytes some", "fleetsim: ending 'reset': after: expected a whole number of bytes, got 'some'"),
+        ("reset --after-bytes some", "fleetsim: fault 'reset': after: expected a whole number of bytes, got 'some'"),
         ("reset --rate 2", "fleetsim: rate: expected a number from 0 to 1, got 2.0"),
         ("reset --for 10", "fleetsim: for: expected a duration such as 80ms"),
         ("reset --times many", "fleetsim fault: Invalid value for '--times'"),

@@ -56,13 +56,14 @@ def test_a_default_is_not_written() -> None:
     [
         ("slow", "unknown fault 'slow'; expected one of accept_fin, accept_rst, "),
         ("", "unknown fault ''; expected one of "),
+        ("rest;after=200", "unknown fault 'rest'; did you mean reset?"),
         ("stale;hwo=fin", "fault 'stale' has no parameter 'hwo'; expected how"),
         ("blackhole;seconds=1s", "fault 'blackhole' has no parameter 'seconds'; it takes none"),
         ("delay;seconds", "fault 'delay': expected seconds=value, got 'seconds'"),
         ("delay;seconds=soon", "fault 'delay': seconds: expected a duration"),
         ("stale;how=bang", "fault 'stale': how: expected fin or rst, got 'bang'"),
         ("close_after;requests=0", "fault 'close_after': requests: expected a whole number of requests of at least 1"),
-        ("stall;after=1kB", "ending 'stall': after: expected a whole number of bytes, got '1kB'"),
+        ("stall;after=1kB", "fault 'stall': after: expected a whole number of bytes, got '1kB'"),
     ],
 )
 def test_a_wrong_fault_is_refused_in_one_sentence(text: str, sentence: str) -> None:

@@ -147,7 +147,7 @@ def test_a_bad_profile_is_refused_with_its_line(tmp_path: Path, capsys: pytest.C
     profile = tmp_path / "profile.yaml"
     profile.write_text("model: m\nending: reset;after=soon\n")
     complaint = complaint_of(["1", "--profile", str(profile)], capsys)
-    assert f"{profile}:2: ending: ending 'reset'" in complaint
+    assert f"{profile}:2: ending: fault 'reset'" in complaint
 
 
 @contextmanager

@@ -94,13 +94,13 @@ def test_an_ending_is_parsed_with_its_parameters(text: str, ending: Ending) -> N
     [
         ("slow", "unknown ending 'slow'; expected one of split, eager, "),
         ("", "unknown ending ''; expected one of "),
-        ("eager;gap=1s", "ending 'eager' has no parameter 'gap'; it takes none"),
-        ("delayed;second=1s", "ending 'delayed' has no parameter 'second'; expected seconds"),
-        ("delayed;seconds", "ending 'delayed': expected seconds=value, got 'seconds'"),
-        ("delayed;seconds=soon", "ending 'delayed': seconds: expected a duration"),
-        ("delayed;seconds=-1", "ending 'delayed': seconds: expected a duration"),
-        ("reset;after_chunks=-1", "ending 'reset': after_chunks: expected a whole number of chunks, got '-1'"),
-        ("reset;after=1kB", "ending 'reset': after: expected a whole number of bytes, got '1kB'"),
+        ("eager;gap=1s", "fault 'eager' has no parameter 'gap'; it takes none"),
+        ("delayed;second=1s", "fault 'delayed' has no parameter 'second'; expected seconds"),
+        ("delayed;seconds", "fault 'delayed': expected seconds=value, got 'seconds'"),
+        ("delayed;seconds=soon", "fault 'delayed': seconds: expected a duration"),
+        ("delayed;seconds=-1", "fault 'delayed': seconds: expected a duration"),
+        ("reset;after_chunks=-1", "fault 'reset': after_chunks: expected a whole number of chunks, got '-1'"),
+        ("reset;after=1kB", "fault 'reset': after: expected a whole number of bytes, got '1kB'"),
     ],
 )
 def test_a_wrong_ending_is_refused_in_one_sentence(text: str, sentence: str) -> None:

@@ -35,7 +35,7 @@ async def test_a_wrong_ending_in_the_header_is_a_400_in_one_sentence() -> None:
         await peer.send(post("/", "X-Fleet-Ending: eager;gap=1s"))
         response = await peer.response()
         assert response.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-        assert response.endswith(b"\r\n\r\nX-Fleet-Ending: ending 'eager' has no parameter 'gap'; it takes none\n")
+        assert response.endswith(b"\r\n\r\nX-Fleet-Ending: fault 'eager' has no parameter 'gap'; it takes none\n")
         await peer.send(post("/"))
         assert (await peer.response()).startswith(b"HTTP/1.1 200 OK\r\n")
 

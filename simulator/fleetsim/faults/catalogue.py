@@ -12,6 +12,7 @@ separated by commas.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import enum
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +91,6 @@ class Fault(ABC):
     told: ClassVar[Told] = EITHER
     told_of_stream: ClassVar[Told | None] = None
     strikes_next: ClassVar[bool] = False
-    noun: ClassVar[str] = "fault"
     refusal: ClassVar[type[FaultError]] = FaultError
 
     def __post_init__(self) -> None:
@@ -173,7 +173,7 @@ def parse_fault(text: str) -> Fault:
     name, *pairs = (part.strip() for part in text.split(";"))
     kind = find(name)
     if kind is None:
-        raise FaultError(f"unknown fault {name!r}; expected one of {', '.join(fault_names())}")
+        raise FaultError(f"unknown fault {name!r}; {_meant(name)}")
     return build(kind, pairs)
 
 
@@ -223,14 +223,20 @@ def _shown(field: dataclasses.Field[Any], value: object) -> str:
     return show(value)
 
 
+def _meant(name: str) -> str:
+    names = fault_names()
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(names)}"
+
+
 def _pair(kind: type[Fault], pair: str) -> tuple[str, str]:
     key, equals, value = (part.strip() for part in pair.partition("="))
     names = [field.name for field in dataclasses.fields(kind)]
     if key not in names:
         expected = f"expected {', '.join(names)}" if names else "it takes none"
-        raise kind.refusal(f"{kind.noun} {kind.name!r} has no parameter {key!r}; {expected}")
+        raise kind.refusal(f"fault {kind.name!r} has no parameter {key!r}; {expected}")
     if not equals:
-        raise kind.refusal(f"{kind.noun} {kind.name!r}: expected {key}=value, got {pair!r}")
+        raise kind.refusal(f"fault {kind.name!r}: expected {key}=value, got {pair!r}")
     return key, value
 
 
@@ -239,4 +245,4 @@ def _read(kind: type[Fault], field: dataclasses.Field[Any], value: object) -> ob
     try:
         return read(value)
     except ValueError as error:
-        raise kind.refusal(f"{kind.noun} {kind.name!r}: {field.name}: {error}") from error
+        raise kind.refusal(f"fault {kind.name!r}: {field.name}: {error}") from error

@@ -47,7 +47,6 @@ __all__ = [
 class Ending(Fault):
     """One way a response stops. Raises EndingError when made with a value its parameter does not take."""
 
-    noun: ClassVar[str] = "ending"
     refusal: ClassVar[type[FaultError]] = EndingError
 
     @abstractmethod
