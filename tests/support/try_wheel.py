@@ -15,7 +15,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = {"swarmpool": ROOT / "src" / "swarmpool", "fleetsim": ROOT / "simulator" / "fleetsim"}
+SOURCES = {
+    "swarmpool": ROOT / "src" / "swarmpool",
+    "fleetsim": ROOT / "simulator" / "fleetsim",
+    "simkernel": ROOT / "simulator" / "simkernel",
+}
 
 # Run where only the library is installed.
 WITHOUT_THE_EXTRA = """
@@ -56,7 +60,7 @@ def main(scratch: Path) -> None:
 
 
 def check_contents(wheel: Path) -> None:
-    """The wheel holds every file of the two packages and, beside its metadata, nothing else."""
+    """The wheel holds every file of the packages and, beside its metadata, nothing else."""
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     ours = {
         f"{package}/{path.relative_to(folder)}"
@@ -65,7 +69,7 @@ def check_contents(wheel: Path) -> None:
         if path.is_file() and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts[:-1])
     }
     assert shipped == ours, f"missing {sorted(ours - shipped)}, unexpected {sorted(shipped - ours)}"
-    assert {"swarmpool/py.typed", "fleetsim/py.typed"} <= shipped
+    assert {f"{package}/py.typed" for package in SOURCES} <= shipped
 
 
 def try_without_the_extra(scratch: Path, wheel: Path) -> None:

@@ -1,0 +1,219 @@
+"""What is replaced while a run is on, so that nothing of it leaves the simulation, and put back when it ends.
+
+- the clock, sleep and entropy of Python, also the copies that modules made by `from time import monotonic`: aiohttp
+  would never expire an idle connection in virtual time;
+- sockets, and calls that take a descriptor's number;
+- threads, processes and name services, which raise SimEscape;
+- of aiohttp, if it is there: the default resolver (aiodns would open sockets of its own), the generator of websocket
+  masks (made at import, from real entropy), and the hash of its connections (sets of them are ordered by address).
+
+Copies are looked for in every module outside the standard library, once for each module.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import random
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from simkernel import clocks, polling, world
+from simkernel.loop import look_up
+from simkernel.sockets import SimSocket
+
+__all__ = ["guarded"]
+
+_REAL_LOOK_UP = socket.getaddrinfo
+
+
+def _look_up_now(host: Any, port: Any, *args: Any, **options: Any) -> list[Any]:
+    here = world.current()
+    return _REAL_LOOK_UP(host, port, *args, **options) if here is None else look_up(here.net, host, port)
+
+
+def _forbidden(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+        if world.current() is not None:
+            raise world.escape(f"{name}()")
+        return real(*args, **options)
+
+    call.__name__ = name.rpartition(".")[2]
+    return call
+
+
+def _start_thread(self: threading.Thread) -> None:
+    if world.current() is not None:
+        raise world.escape(f"threading.Thread.start() of {self.name!r}")
+    _REAL_START(self)
+
+
+_REAL_START = threading.Thread.start
+
+_ESCAPES: list[tuple[Any, str, str]] = [
+    (subprocess.Popen, "__init__", "subprocess.Popen"),
+    (socket, "socketpair", "socket.socketpair"),
+    (socket, "fromfd", "socket.fromfd"),
+    (socket, "gethostbyname", "socket.gethostbyname"),
+    (socket, "gethostbyaddr", "socket.gethostbyaddr"),
+    *((os, name, f"os.{name}") for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "popen")),
+    *((select, name, f"select.{name}") for name in ("epoll", "kqueue", "devpoll")),
+]
+
+# Of modules that may or may not be loaded: each would bring sockets or a loop of its own.
+_FOREIGN_ESCAPES = [
+    ("aiodns", "DNSResolver"),
+    ("pycares", "Channel"),
+    ("uvloop", "new_event_loop"),
+    ("uvloop", "Loop"),
+]
+
+
+def _replacements() -> list[tuple[Any, str, Any]]:
+    """Place by place, what stands there during a run. Functions that other modules may have copied come first."""
+    found: list[tuple[Any, str, Any]] = [(time, name, clock) for name, clock in clocks.CLOCKS.items()]
+    found += [
+        (time, "sleep", clocks.sleep),
+        (os, "urandom", clocks.urandom),
+        (os, "dup", polling.dup),
+        (os, "close", polling.close),
+        (fcntl, "ioctl", polling.ioctl),
+        (select, "poll", polling.poll),
+        (select, "select", polling.select_now),
+        (socket, "socket", SimSocket),
+        (socket, "getaddrinfo", _look_up_now),
+        (random.Random, "seed", clocks.seed_generator),
+        (threading.Thread, "start", _start_thread),
+    ]
+    found += [
+        (owner, name, _forbidden(called, getattr(owner, name)))
+        for owner, name, called in _ESCAPES
+        if hasattr(owner, name)
+    ]
+    return found
+
+
+_REPLACEMENTS = _replacements()
+_BY_REAL: dict[int, Any] = {
+    id(getattr(owner, name)): standing for owner, name, standing in _REPLACEMENTS if isinstance(owner, ModuleType)
+}
+
+
+class _Copies:
+    """The copies of replaced functions that modules hold. Each module is searched once, when it is first seen."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._modules = 0
+        self.found: list[tuple[Any, str, Any]] = [(random, "_urandom", clocks.urandom)]
+
+    def search(self) -> None:
+        if len(sys.modules) == self._modules:
+            return
+        self._modules = len(sys.modules)
+        for name, module in list(sys.modules.items()):
+            if name in self._seen or not isinstance(module, ModuleType):
+                continue
+            self._seen.add(name)
+            if name.partition(".")[0] not in _PASSED_OVER:
+                self.found += self._in_module(module)
+
+    @staticmethod
+    def _in_module(module: ModuleType) -> list[tuple[Any, str, Any]]:
+        return [
+            (module, name, _BY_REAL[id(value)]) for name, value in list(vars(module).items()) if id(value) in _BY_REAL
+        ]
+
+
+_PASSED_OVER = frozenset({"simkernel", *sys.stdlib_module_names})
+_copies = _Copies()
+
+
+class _Undo:
+    """Sets attributes, and puts all of them back in reverse order."""
+
+    def __init__(self) -> None:
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def set(self, owner: Any, name: str, value: Any) -> None:
+        self._before.append((owner, name, vars(owner).get(name, _ABSENT)))
+        setattr(owner, name, value)
+
+    def all(self) -> None:
+        for owner, name, value in reversed(self._before):
+            if value is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+
+
+_ABSENT = object()
+
+
+@contextmanager
+def guarded(here: world.World) -> Iterator[None]:
+    """Everything the calling thread does inside stays in the simulation `here`."""
+    _copies.search()
+    undo, state = _Undo(), random.getstate()
+    was_collecting = gc.isenabled()
+    with world.running(here):
+        try:
+            for owner, name, value in (*_REPLACEMENTS, *_copies.found):
+                undo.set(owner, name, value)
+            _guard_foreign(undo)
+            _guard_aiohttp(undo, here)
+            random.seed(here.entropy.getrandbits(64))
+            gc.collect(0)
+            gc.disable()  # finalizers run when the run says so
+            yield
+        finally:
+            if was_collecting:
+                gc.enable()
+            undo.all()
+            random.setstate(state)
+
+
+def _guard_foreign(undo: _Undo) -> None:
+    for module_name, name in _FOREIGN_ESCAPES:
+        module = sys.modules.get(module_name)
+        if module is not None and hasattr(module, name):
+            undo.set(module, name, _forbidden(f"{module_name}.{name}", getattr(module, name)))
+
+
+def _guard_aiohttp(undo: _Undo, here: world.World) -> None:
+    connector, resolver = sys.modules.get("aiohttp.connector"), sys.modules.get("aiohttp.resolver")
+    if connector is not None and resolver is not None:
+        undo.set(connector, "DefaultResolver", resolver.ThreadedResolver)
+    protocol = sys.modules.get("aiohttp.client_proto")
+    if protocol is not None:
+        _number_instances(protocol.ResponseHandler)
+    for name in ("aiohttp._websocket.writer", "aiohttp.http_websocket"):
+        writer = getattr(sys.modules.get(name), "WebSocketWriter", None)
+        if writer is not None:
+            for default in (writer.__init__.__kwdefaults__ or {}).values():
+                if isinstance(default, random.Random):
+                    default.seed(here.entropy.getrandbits(64))
+
+
+def _number_instances(kind: type) -> None:
+    """Give the instances a hash in order of their being asked for it. It stays: they may live in sets after a run."""
+    if "__hash__" not in vars(kind):
+        kind.__hash__ = _numbered  # type: ignore[method-assign, assignment]  # the point of it
+
+
+def _numbered(self: Any) -> int:
+    number: int | None = getattr(self, "_simkernel_number", None)
+    if number is None:
+        here = world.current()
+        number = object.__hash__(self) if here is None else here.next_number()
+        self._simkernel_number = number
+    return number

@@ -1,0 +1,123 @@
+"""A simulated loop's selector: it asks the ends that have stirred, and where nobody is ready it moves the clock."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from simkernel import world
+from simkernel.descriptors import is_simulated
+from simkernel.errors import SimDeadlock, SimLivelock
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
+    from simkernel.faults import Net
+
+__all__ = ["SimSelector"]
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+Ready = list[tuple[selectors.SelectorKey, int]]
+
+
+class SimSelector(selectors.BaseSelector):
+    """`next_timer` and `waiting` are the loop's: when its next timer is due, and who waits, in words."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._turns_at_once = 0
+        self.next_timer: Callable[[], float | None] = _no_timer
+        self.waiting: Callable[[], str] = str
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._keys
+
+    def get_key(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._keys[_number(fileobj)]
+
+    def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
+        if _number(fileobj) in self._keys:
+            raise KeyError(f"{fileobj!r} is registered already")
+        return self.modify(fileobj, events, data)
+
+    def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
+        number = _number(fileobj)
+        self._net.descriptors.get(number).stir()
+        key = self._keys[number] = selectors.SelectorKey(number, number, events, data)
+        return key
+
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._keys.pop(_number(fileobj))
+
+    def close(self) -> None:
+        self._keys.clear()
+
+    def select(self, timeout: float | None = None) -> Ready:
+        """Return who is ready. With nobody, and leave to wait, let time pass until something happens.
+
+        Raises SimDeadlock when nothing ever will, and SimLivelock.
+        """
+        net = self._net
+        net.statistics.turns += 1
+        if timeout is None or timeout > 0:
+            ready = self._ready()
+            if ready:
+                return ready
+            self._let_time_pass()
+        if net.settings.processing:
+            net.now += net.settings.processing * net.chance.random()
+        self._count_turn()
+        net.run_due()
+        return self._ready()
+
+    def _let_time_pass(self) -> None:
+        net = self._net
+        dues = [due for due in (net.next_due(), self.next_timer()) if due is not None]
+        if not dues:
+            raise SimDeadlock(f"nothing will ever happen: {self.waiting()}")
+        if min(dues) > net.now:
+            net.now = min(dues)
+            self._turns_at_once = 0
+        if net.now - net.started > net.settings.max_seconds:
+            raise SimLivelock(f"{net.settings.max_seconds:g} virtual seconds and no end: {self.waiting()}")
+
+    def _count_turn(self) -> None:
+        self._turns_at_once += 1
+        if self._turns_at_once > self._net.settings.max_turns:
+            raise SimLivelock(
+                f"{self._turns_at_once} turns of the loop and no time passes at {self._net.now:g} s: {self.waiting()}"
+            )
+
+    def _ready(self) -> Ready:
+        stirred = self._net.stirred
+        if not stirred:
+            return []
+        ready: Ready = []
+        for number, end in list(stirred.items()):
+            key = self._keys.get(number)
+            mask = 0
+            if key is not None and key.events & _READ and end.is_readable():
+                mask |= _READ
+            if key is not None and key.events & _WRITE and end.is_writable():
+                mask |= _WRITE
+            if key is not None and mask:
+                ready.append((key, mask))
+            else:
+                del stirred[number]
+        if len(ready) > 1:
+            self._net.chance.shuffle(ready)  # epoll(7) promises no order
+        return ready
+
+
+def _number(fileobj: FileDescriptorLike) -> int:
+    number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+    if not is_simulated(number):
+        raise world.escape(f"waiting for the real descriptor {number}")
+    return number
+
+
+def _no_timer() -> float | None:
+    return None
