@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 
 from loadtests.bench.connection_pool_cost import connection_pool_cost
-from loadtests.bench.fleet_cost import fleet_cost
+from loadtests.bench.fleet_cost import fleet_cost, rules_cost
 from loadtests.bench.limiter_cost import limiter_cost
 from loadtests.bench.measure import Figure
 from loadtests.bench.pool_overhead import pool_overhead
@@ -24,6 +24,7 @@ _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "start": start_up,
     "connections": lambda: asyncio.run(connection_pool_cost()),
     "fleet": lambda: asyncio.run(fleet_cost()),
+    "rules": lambda: asyncio.run(rules_cost()),
 }
 
 

@@ -82,6 +82,29 @@ def test_rules_for_one_path_for_several_and_for_all_strike_in_the_order_they_wer
     assert [rule.armed for rule in fleet.armoury.rules()] == [1, 1, 1, 0, 1]
 
 
+def test_a_request_that_only_counting_rules_of_other_paths_could_be_for_does_not_look_at_the_clock() -> None:
+    fleet, reads = Fleet(running=False), list[float]()
+
+    def clock() -> float:
+        reads.append(0.0)
+        return 0.0
+
+    fleet.armoury.begin(clock)
+    fleet.armoury.arm(Rule(RESET, times=1, where=Where(route="/elsewhere")))
+    before = len(reads)
+    assert fleet.struck() == []
+    assert len(reads) == before
+
+
+def test_a_rule_for_connections_that_is_over_costs_nothing_any_more() -> None:
+    fleet = Fleet()
+    fleet.armoury.arm(Rule(AtAccept(), times=1))
+    rules = fleet.asked[0]
+    assert rules is not None
+    assert len(rules.for_connection(connection())) == 1
+    assert fleet.asked[0] is None
+
+
 def test_a_rule_for_another_path_heals_itself_all_the_same() -> None:
     fleet = Fleet()
     fleet.armoury.arm(Rule(RESET, for_=5, where=Where(route="/elsewhere")))

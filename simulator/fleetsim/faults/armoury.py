@@ -43,6 +43,7 @@ class _Asked:
             path: tuple(each for each in of_requests if each.rule.where.path in (None, path)) for path in paths
         }
         self.mortal = tuple(each for each in rules if each.rule.times is not None or each.rule.for_ is not None)
+        self.timed = tuple(each for each in self.mortal if each.rule.for_ is not None)
 
 
 class ServerRules:
@@ -110,7 +111,9 @@ class ServerRules:
         if not asked.of_connections:
             return ()
         now = self._clock()
-        return [each.rule.fault for each in asked.of_connections if each.strikes_connection(self.index, line, now)]
+        struck = [each.rule.fault for each in asked.of_connections if each.strikes_connection(self.index, line, now)]
+        self._drop_what_is_over(asked, now)
+        return struck
 
     def for_request(self, line: RequestLine, headers: Mapping[str, str]) -> Sequence[Fault]:
         """Return the faults for a request whose head has arrived."""
@@ -120,8 +123,8 @@ class ServerRules:
             if step is not None:
                 return (*step, *self._holding)
         rules = asked.by_path.get(line.path, asked.anywhere)
-        if not rules and not asked.mortal and not asked.scripts:
-            return self._holding
+        if not rules and not asked.timed and not asked.scripts:
+            return self._holding  # a rule that counts is over when it has struck, which is seen there and then
         now = self._clock()
         struck = [each.rule.fault for each in rules if each.strikes_request(self.index, line, headers, now)]
         self._drop_what_is_over(asked, now)
