@@ -118,10 +118,12 @@ async def test_faults_of_both_headers_and_of_repeated_ones_are_taken_together() 
         assert (record.faults, record.ending) == (("delay", "unavailable", "stale", "eager"), "eager")
 
 
-async def test_the_old_header_takes_every_fault() -> None:
+async def test_the_old_header_takes_every_fault_and_several_of_them() -> None:
     async with Fleet(1, answer=lambda index: hello) as fleet, Peer(fleet[0].port) as peer:
-        await peer.send(post("/", "x-fleet-ending: unavailable"))
+        await peer.send(post("/", "x-fleet-ending: delay;seconds=0, unavailable"))
         assert (await peer.response()).startswith(b"HTTP/1.1 503 ")
+        await fleet.ledger.wait_for(in_flight=0)
+        assert fleet.ledger.request_records()[0].faults == ("delay", "unavailable")
 
 
 async def test_a_wrong_fault_in_the_header_is_a_400_in_one_sentence() -> None:

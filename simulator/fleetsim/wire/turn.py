@@ -18,7 +18,7 @@ from multidict import istr
 from fleetsim.book import Book
 from fleetsim.errors import FaultError
 from fleetsim.exchange import ApiRequest, Reply, Unary, WebSocket
-from fleetsim.faults.catalogue import Fault, Stage, parse_fault, parse_faults
+from fleetsim.faults.catalogue import Fault, Stage, parse_faults
 from fleetsim.faults.kinds import Accepted
 from fleetsim.records import UNIX_PEER, ConnectionLine, RequestLine, RequestOutcome
 from fleetsim.wire import heads
@@ -195,7 +195,7 @@ class Turn:
         try:
             faults = self._fitting(parse_faults(",".join(headers.getall(FAULT_HEADER, ()))))
             name = ENDING_HEADER
-            return faults + self._fitting(tuple(map(parse_fault, headers.getall(ENDING_HEADER, ()))))
+            return faults + self._fitting(parse_faults(",".join(headers.getall(ENDING_HEADER, ()))))
         except FaultError as error:
             self._refusal = Unary(400, f"{name}: {error}\n".encode(), "text/plain; charset=utf-8")
             return ()
