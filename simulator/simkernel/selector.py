@@ -62,16 +62,16 @@ class SimSelector(selectors.BaseSelector):
         """
         net = self._net
         net.statistics.turns += 1
-        if timeout is None or timeout > 0:
-            ready = self._ready()
-            if ready:
-                return ready
-            self._let_time_pass()
+        self._count_turn()
         if net.settings.processing:
             net.now += net.settings.processing * net.chance.random()
-        self._count_turn()
         net.run_due()
-        return self._ready()
+        ready = self._ready()
+        if not ready and (timeout is None or timeout > 0):
+            self._let_time_pass()
+            net.run_due()
+            ready = self._ready()
+        return ready
 
     def _let_time_pass(self) -> None:
         net = self._net
