@@ -49,7 +49,7 @@ def test_time_jumps_to_the_next_entry_and_no_further() -> None:
 
 def test_a_timer_that_is_earlier_comes_first() -> None:
     net, selector, _, _ = selector_and_end()
-    net.later(2, list, "")
+    net.later(2, lambda _: None, "")
     selector.next_timer = lambda: net.started + 1
     selector.select(2)
     assert net.now == net.started + 1
