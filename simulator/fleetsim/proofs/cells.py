@@ -45,6 +45,7 @@ FOLLOWERS = tuple(f"Who comes after, {number}?" for number in range(20))
 BRIEF, LONG = 0.001, 3600.0  # seconds
 _TURNS = 8
 _MOMENT = 0.02  # seconds
+_LIMIT = 3.0  # seconds, where nothing else ends a request; those that come after it need milliseconds of that
 
 
 class Way(enum.Enum):
@@ -101,7 +102,7 @@ async def play(stage: Stage, cell: Cell, texts: Mapping[str, str], crowd: asynci
 
     `texts` are the right answers by prompt; `crowd` bounds how many cells ask their 20 questions at once.
     """
-    limit = stage.patience / 5 if cell.needs_limit else 3 * stage.patience
+    limit = _LIMIT if cell.needs_limit else 3 * stage.patience
     async with stage.fleet(1) as fleet:
         at = fleet[0].endpoint
         options = {"concurrency": SLOTS, "timeout": limit, "max_tokens": MAX_TOKENS}
