@@ -49,6 +49,7 @@ class Figures(TypedDict, total=False):
 
 
 _NAMES = tuple(Figures.__annotations__)
+_QUIET_TURNS = 10
 _OF_WEBSOCKETS = ("websockets", "websockets_open", "peak_websockets", "messages_in", "messages_out")
 
 
@@ -218,6 +219,23 @@ class Ledger:
         if self._book.thread == threading.get_ident():
             raise RuntimeError("wait_for_sync would block the fleet's own loop: use `await ledger.wait_for(...)`")
         asyncio.run_coroutine_threadsafe(self._wait(wanted, timeout), loop).result()
+
+    def catch_up(self) -> None:
+        """Return when connections that clients have made by now are in the ledger.
+
+        For a client a connection is there before the server has accepted it. Waits for the fleet's loop, if that runs
+        in another thread than this one; else it does nothing.
+        """
+        loop = self._book.loop
+        if loop is not None and loop.is_running() and self._book.thread != threading.get_ident():
+            asyncio.run_coroutine_threadsafe(self._accepted(), loop).result()
+
+    async def _accepted(self) -> None:
+        """A server accepts one connection each time the loop goes round, and a few turns later it is written down."""
+        seen, quiet = self._tally.opened, 0
+        while quiet < _QUIET_TURNS:
+            await asyncio.sleep(0)
+            seen, quiet = self._tally.opened, quiet + 1 if self._tally.opened == seen else 0
 
     async def changed(self, since: Mapping[str, int]) -> dict[str, int]:
         """Return the figures that `since` names, as soon as one of them is no longer what it is there.

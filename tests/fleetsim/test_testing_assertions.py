@@ -150,3 +150,17 @@ async def test_a_limit_that_cannot_be_is_a_value_error(ratio: float) -> None:
         fleet.assert_balanced(within=-1)
     with pytest.raises(ValueError, match="expected a duration such as 80ms"):
         fleet.assert_all_closed(within="100")
+
+
+def test_connections_that_are_not_accepted_yet_are_seen() -> None:
+    """For the client they are there: asserting at once used to pass, or not, as the threads happened to run."""
+    with fleet_of(2) as fleet:
+        for opened in range(0, 60, 3):
+            places = [("127.0.0.1", server.port) for server in fleet]
+            clients = [socket.create_connection(place) for place in (*places, places[0])]
+            with pytest.raises(AssertionError, match=f"3 of {opened + 3} connections are open"):
+                fleet.assert_all_closed(within=0.001)
+            fleet.assert_opened(at_least=opened + 3, at_most=opened + 3)
+            for client in clients:
+                client.close()
+            fleet.assert_all_closed(within=10)

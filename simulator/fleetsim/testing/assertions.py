@@ -44,6 +44,7 @@ class Assertions:
         __tracebackhide__ = True
         if not 0 <= min_ratio <= 1:
             raise ValueError(f"min_ratio: expected 0 to 1, got {min_ratio!r}")
+        self.ledger.catch_up()
         figures = self.ledger.snapshot()
         ratio = figures.reused / figures.requests if figures.requests else 0.0
         if figures.requests and ratio >= min_ratio:
@@ -61,6 +62,7 @@ class Assertions:
         __tracebackhide__ = True
         if at_most is None and at_least is None:
             raise ValueError("assert_opened: expected at_most, at_least or both")
+        self.ledger.catch_up()
         figures = self.ledger.snapshot()
         if (at_least or 0) <= figures.opened and (at_most is None or figures.opened <= at_most):
             return
@@ -80,6 +82,7 @@ class Assertions:
         """
         __tracebackhide__ = True
         seconds = parse_duration(within)
+        self.ledger.catch_up()
         try:
             self.ledger.wait_for_sync(timeout=seconds, open_now=0)
         except LedgerTimeoutError:
@@ -96,6 +99,7 @@ class Assertions:
         __tracebackhide__ = True
         if not within >= 0:
             raise ValueError(f"within: expected a fraction of at least 0, such as 0.5, got {within!r}")
+        self.ledger.catch_up()
         counts = {server.index: server.ledger.requests for server in self}
         mean = sum(counts.values()) / len(counts)
         low, high = mean * (1 - within), mean * (1 + within)
