@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleetsim import Fleet
+from fleetsim.faults.catalogue import fault_types
 from fleetsim.proofs.claims import CLAIMS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,3 +92,7 @@ def test_the_picture_shows_every_claim_of_the_proof() -> None:
     text = "".join(picture.itertext()).replace("\xa0", " ")
     assert [claim.name for claim in CLAIMS if claim.name not in text] == []
     assert f"{len(CLAIMS)} of {len(CLAIMS)} claims hold" in text
+
+
+def test_it_names_as_many_faults_as_there_are() -> None:
+    assert f"{len(fault_types())} faults by name" in README
