@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadtests.histogram import Histogram
-from swarmpool import FailureKind, PoolStatistics, Response
+from swarmpool import ConnectionEvent, FailureKind, PoolStatistics, Response
 
 __all__ = ["CONNECTIONS", "DURATIONS", "Figures"]
 
@@ -24,8 +24,11 @@ class Figures:
     """Durations by name (`elapsed` is that of a whole run of a scenario), and counts.
 
     `runs` counts finished runs by scenario, `failures` failed responses by kind, `connections` what the pool says of
-    its sockets, `given_up` cancelled exchanges and dials that nobody refused, `cut_new` requests that were cut on a new
-    connection.
+    its sockets, `given_up` cancelled exchanges and dials that nobody refused, `cut` requests that were cut before
+    their answers began, and tries that were.
+
+    `websockets` counts those `opened`, dials that `failed`, those that were `refused` among them, messages `answered`,
+    and messages `cut`: whether they arrived, and their answers left, is not known.
     """
 
     def __init__(self) -> None:
@@ -34,8 +37,9 @@ class Figures:
         self.responses = 0
         self.failures: Counter[str] = Counter()
         self.given_up = 0
-        self.cut_new = 0
+        self.cut = 0
         self.connections = dict.fromkeys(CONNECTIONS, 0)
+        self.websockets: Counter[str] = Counter()
 
     def gap(self, seconds: float) -> None:
         """Record the time between two pieces of a stream."""
@@ -52,17 +56,29 @@ class Figures:
         self.responses += 1
         if response.kind is not None:
             self.failures[response.kind] += 1
-            self.cut_new += response.kind in _CUT and response.connection == "new"
+        self.cut += response.attempts if response.kind in _CUT else max(0, response.attempts - 1)
         self.durations["queue"].record(response.queue_seconds)
         self.durations["wire"].record(response.wire_seconds)
         if response.first_token_seconds is not None:
             self.durations["first_token"].record(response.first_token_seconds)
 
+    def websocket(self, event: ConnectionEvent) -> None:
+        """Take over what a pool of websockets tells: its `on_event`."""
+        if event.kind == "opened":
+            self.websockets["opened"] += 1
+        elif event.kind == "failed":
+            self.websockets["failed"] += 1
+            self.websockets["refused"] += event.error == "ClientConnectorError"
+
+    def message(self, *, answered: bool) -> None:
+        """Record a message on a websocket that was `answered`, or cut."""
+        self.websockets["answered" if answered else "cut"] += 1
+
     def look(self, statistics: PoolStatistics) -> None:
         """Take over what the pool says of its connections and its requests."""
         self.connections = {name: getattr(statistics.connections, name) for name in CONNECTIONS}
         requests = statistics.requests
-        refused = requests.failures.get(FailureKind.CONNECT, 0)
+        refused = requests.failures.get(FailureKind.CONNECT, 0) + self.websockets["refused"]
         dials = max(0, statistics.connections.failed - refused)
         self.given_up = dials + requests.cancelled + requests.abandoned_streams
 
@@ -70,11 +86,11 @@ class Figures:
     def unsure(self) -> int:
         """How many connections and exchanges, at most, the other end may have counted otherwise than this one.
 
-        A dial that was given up may have been accepted; a cancelled request may not have arrived; and a new connection
-        that was cut may have been in the kernel's queue when the server went, never to be accepted. A dial that was
-        refused is certain.
+        A dial that was given up may have been accepted; a cancelled request may not have arrived; and one that was cut
+        may have been in the kernel's queue when the server went, never to be read, its connection never to be accepted.
+        A dial that was refused is certain, but for a websocket's: it may have tried an idle connection before.
         """
-        return self.given_up + self.cut_new
+        return self.given_up + self.cut + self.websockets["failed"]
 
     @property
     def failed(self) -> int:
@@ -106,7 +122,8 @@ class Figures:
         self.responses += other.responses
         self.failures.update(other.failures)
         self.given_up += other.given_up
-        self.cut_new += other.cut_new
+        self.cut += other.cut
+        self.websockets.update(other.websockets)
         for name in CONNECTIONS:
             self.connections[name] += other.connections[name]
 
@@ -118,8 +135,9 @@ class Figures:
             "responses": self.responses,
             "failures": {str(kind): number for kind, number in self.failures.items()},
             "given_up": self.given_up,
-            "cut_new": self.cut_new,
+            "cut": self.cut,
             "connections": self.connections,
+            "websockets": dict(self.websockets),
         }
 
     @classmethod
@@ -129,9 +147,10 @@ class Figures:
         made.durations = {name: Histogram.read(each) for name, each in written["durations"].items()}
         made.runs.update(written["runs"])
         made.responses = written["responses"]
-        made.given_up, made.cut_new = written["given_up"], written["cut_new"]
+        made.given_up, made.cut = written["given_up"], written["cut"]
         made.failures.update(written["failures"])
         made.connections = dict(written["connections"])
+        made.websockets.update(written["websockets"])
         return made
 
     @classmethod

@@ -18,7 +18,7 @@ from loadtests.bridge import PoolUser, use_pool
 from loadtests.conductor import DEFAULT_SECONDS, conduct_begin, conduct_end, conductor_of
 from loadtests.fleet_tab import show_tabs
 from loadtests.options import Options, add_options
-from loadtests.scenarios import Maker, batch, scatter_gather, stream, unary
+from loadtests.scenarios import Maker, batch, scatter_gather, stream, unary, websocket
 from loadtests.traffic import Traffic
 from swarmpool import VLLMPool, parse_hostfile
 
@@ -92,6 +92,10 @@ class BatchUser(ScenarioUser):
 
 class ScatterGatherUser(ScenarioUser):
     scenario, make, weight = "scatter-gather", staticmethod(scatter_gather), 1
+
+
+class WebSocketUser(ScenarioUser):
+    scenario, make, weight = "websocket", staticmethod(websocket), 1
 
 
 class Course(LoadTestShape):

@@ -10,11 +10,30 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientWebSocketResponse,
+    WSMsgType,
+    WSServerHandshakeError,
+)
+
 from loadtests.figures import Figures
 from loadtests.traffic import Traffic
-from swarmpool import Response, VLLMPool
+from swarmpool import ConnectFailed, FailureKind, Response, VLLMPool
 
-__all__ = ["SCENARIOS", "Maker", "Scenario", "as_responses", "batch", "scatter_gather", "stream", "timed", "unary"]
+__all__ = [
+    "SCENARIOS",
+    "Maker",
+    "Scenario",
+    "as_responses",
+    "batch",
+    "scatter_gather",
+    "stream",
+    "timed",
+    "unary",
+    "websocket",
+]
 
 Scenario = Callable[[VLLMPool], Awaitable[Any]]
 """Returns a `Response`, or several; what else it may return is not counted."""
@@ -23,6 +42,7 @@ Maker = Callable[[Traffic, Figures], Scenario]
 
 _BATCH = 16
 _PARTS = 8
+_MESSAGES = 8
 
 
 def unary(traffic: Traffic, figures: Figures) -> Scenario:  # noqa: ARG001 - all makers are called alike
@@ -71,11 +91,56 @@ def scatter_gather(traffic: Traffic, figures: Figures) -> Scenario:  # noqa: ARG
     return run
 
 
+def websocket(traffic: Traffic, figures: Figures) -> Scenario:
+    """Eight messages to one agent on a websocket, each echoed before the next.
+
+    One `Response` for all of them, with no attempts: dials are for the pool of websockets to count.
+    """
+
+    async def run(pool: VLLMPool) -> Response:
+        agent = traffic.agent(pool.endpoints)
+        websockets = pool.websockets(agent, "/echo", on_event=figures.websocket)
+        clock, kind = asyncio.get_running_loop().time, None
+        asked = began = clock()
+        try:
+            async with websockets.connection() as connection:
+                began = clock()
+                for text in traffic.prompts(_MESSAGES):
+                    await _echo(connection, text, figures)
+        except (ConnectFailed, ClientConnectionError, WSServerHandshakeError) as error:
+            kind = _kind(error)
+        queue, wire = began - asked, clock() - began
+        return Response(kind is None, "", kind=kind, agent_index=agent, queue_seconds=queue, wire_seconds=wire)
+
+    return run
+
+
+async def _echo(connection: ClientWebSocketResponse, text: str, figures: Figures) -> None:
+    """Send `text` and wait for it. Raises ClientConnectionError where the websocket ends instead."""
+    answered = False
+    try:
+        await connection.send_str(text)
+        answer = await connection.receive()
+        answered = answer.type is WSMsgType.TEXT and answer.data == text
+        if not answered:
+            raise ClientConnectionError(f"expected an echo, got {answer.type.name}")
+    finally:
+        figures.message(answered=answered)
+
+
+def _kind(error: Exception) -> FailureKind:
+    if isinstance(error, WSServerHandshakeError):
+        return FailureKind.STATUS
+    refused = isinstance(error, ConnectFailed | ClientConnectorError)
+    return FailureKind.CONNECT if refused else FailureKind.DISCONNECTED
+
+
 SCENARIOS: dict[str, Maker] = {
     "unary": unary,
     "stream": stream,
     "batch": batch,
     "scatter-gather": scatter_gather,
+    "websocket": websocket,
 }
 
 

@@ -75,16 +75,13 @@ def _nobody(_: float, __: int, ___: random.Random) -> tuple[Strike, ...]:
 
 
 def _a_quarter_dies(duration: float, size: int, chance: random.Random) -> tuple[Strike, ...]:
-    """Thrice a quarter of the agents, at least one, is gone for 15 % of the time.
-
-    To a client an agent is gone when it refuses connections and resets those there are.
-    """
+    """Thrice a quarter of the agents, at least one, is killed and stays dead for 15 % of the time."""
     strikes = []
     for share in _DEATHS:
         dead = sorted(chance.sample(range(size), max(1, size // 4)))
         words = {"where": {"server": dead}, "for": _DEAD * duration}
-        rules = tuple({"fault": fault, **words} for fault in ("refuse", "before_head_rst"))
-        strikes.append(Strike(share * duration, _DEAD * duration, f"{len(dead)} of {size} agents dead", rules))
+        rule = {"fault": "kill", **words}
+        strikes.append(Strike(share * duration, _DEAD * duration, f"{len(dead)} of {size} agents dead", (rule,)))
     return tuple(strikes)
 
 

@@ -102,13 +102,25 @@ def compared(figures: Figures, before: Ledger, after: Ledger) -> list[Finding]:
 
     In a run without such, the counts are equal or something is wrong.
     """
-    unsure = figures.unsure
-    wanted = f"equal, but for {unsure} unsure" if unsure else "equal"
-    findings = []
-    for word in _COUNTED:
-        own, seen = figures.connections[word], after[word] - before[word]
-        findings.append(
-            Finding(f"{word}: client and fleet", f"{own:,} and {seen:,}", wanted, abs(own - seen) <= unsure)
-        )
+    findings = [
+        _agreed(word, figures.connections[word], after[word] - before[word], figures.unsure) for word in _COUNTED
+    ]
     left = after["open_now"] - before["open_now"]
-    return [*findings, Finding("fleet's connections at the end", str(left), "0", left == 0)]
+    findings.append(Finding("fleet's connections at the end", str(left), "0", left == 0))
+    return findings + (_websockets(figures, before, after) if figures.websockets else [])
+
+
+def _websockets(figures: Figures, before: Ledger, after: Ledger) -> list[Finding]:
+    """The same of websockets and their messages, where there were any."""
+    counted = figures.websockets
+    rows = (
+        ("websockets", counted["opened"], "websockets", figures.unsure),
+        ("messages sent", counted["answered"], "messages_in", counted["cut"]),
+        ("messages answered", counted["answered"], "messages_out", counted["cut"]),
+    )
+    return [_agreed(name, own, after[word] - before[word], unsure) for name, own, word, unsure in rows]
+
+
+def _agreed(name: str, own: int, seen: int, unsure: int) -> Finding:
+    wanted = f"equal, but for {unsure} unsure" if unsure else "equal"
+    return Finding(f"{name}: client and fleet", f"{own:,} and {seen:,}", wanted, abs(own - seen) <= unsure)

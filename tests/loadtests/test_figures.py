@@ -20,6 +20,7 @@ def measured() -> Figures:
     figures.gap(0.01)
     figures.connections |= {"opened": 2, "reused": 6}
     figures.given_up = 1
+    figures.message(answered=True)
     return figures
 
 
@@ -50,6 +51,7 @@ def test_the_total_of_processes_is_their_sum_however_it_was_sent() -> None:
     assert (total.responses, total.failed, total.unsure, total.runs["unary"]) == (6, 2, 2, 2)
     assert (total.connections["reused"], total.reuse_ratio) == (12, 0.75)
     assert total.durations["wire"].count == 6
+    assert total.websockets == {"answered": 2}
 
 
 async def test_connections_are_those_of_the_pool() -> None:
@@ -64,13 +66,17 @@ async def test_connections_are_those_of_the_pool() -> None:
 
 
 @pytest.mark.parametrize(("ending", "requests", "unsure"), [("before_head", 1, 1), ("truncated", 1, 0), ("", 2, 0)])
-async def test_a_request_cut_before_its_answer_on_a_new_connection_is_unsure(
-    ending: str, requests: int, unsure: int
-) -> None:
+async def test_a_request_cut_before_its_answer_is_unsure(ending: str, requests: int, unsure: int) -> None:
     figures = Figures()
     async with Fleet(1, ending=ending or None) as fleet, VLLMPool(fleet.endpoints, model="sim") as pool:
         figures.record("unary", 0.1, [await pool.post(0, "hello", 4) for _ in range(requests)])
     assert figures.unsure == unsure
+
+
+def test_a_try_before_the_last_is_unsure_however_that_ended() -> None:
+    figures = Figures()
+    figures.record("unary", 0.1, [answer(attempts=1), answer(attempts=2), answer(FailureKind.CONNECT, attempts=2)])
+    assert figures.unsure == 2
 
 
 async def test_a_refused_dial_is_certain_and_a_cancelled_request_is_not() -> None:

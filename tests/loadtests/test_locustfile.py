@@ -22,10 +22,10 @@ def failures(ran: subprocess.CompletedProcess[str]) -> list[str]:
 def test_all_users_run_and_both_ends_have_counted_the_same(processes: tuple[str, ...]) -> None:
     ran = locust(*FEW, "--min-reuse", "0", *processes)
     assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
-    for scenario in ("unary", "stream", "batch", "scatter-gather"):
+    for scenario in ("unary", "stream", "batch", "scatter-gather", "websocket"):
         assert f"POOL     {scenario}" in ran.stderr
     agreed = [line for line in ran.stdout.splitlines() if "client and fleet" in line]
-    assert [line.partition("(")[2] for line in agreed] == ["wanted: equal)"] * 3
+    assert [line.partition("(")[2] for line in agreed] == ["wanted: equal)"] * 6
     assert ("workers that reported: 2" in ran.stdout) == bool(processes)
 
 
@@ -55,9 +55,8 @@ def test_a_limit_that_is_missed_is_exit_code_1() -> None:
 
 
 def test_agents_die_and_come_back_and_the_counts_still_agree(tmp_path: Path) -> None:
-    ran = locust(
-        *FEW, "--shape", "dying", "--min-reuse", "0", "--report", str(tmp_path / "run"), "UnaryUser", "StreamUser"
-    )
+    users = ("UnaryUser", "StreamUser", "WebSocketUser")
+    ran = locust(*FEW, "--shape", "dying", "--min-reuse", "0", "--report", str(tmp_path / "run"), *users)
     assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
     assert ran.stderr.count("1 of 4 agents dead for") == 3
     assert "failed: connect" in ran.stdout

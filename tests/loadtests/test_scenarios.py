@@ -10,7 +10,7 @@ from loadtests.scenarios import SCENARIOS, as_responses, timed
 from loadtests.traffic import Traffic
 from swarmpool import Response, VLLMPool
 
-REQUESTS = {"unary": 1, "stream": 1, "batch": 1, "scatter-gather": 3 + 1}
+REQUESTS = {"unary": 1, "stream": 1, "batch": 1, "scatter-gather": 3 + 1, "websocket": 1}
 RESPONSES = REQUESTS | {"batch": 16}
 
 
@@ -80,3 +80,38 @@ async def test_cancelling_a_run_cancels_its_request() -> None:
 @pytest.mark.parametrize(("returned", "count"), [(None, 0), ("text", 0), ([Response(True, ""), None], 1), ((), 0)])
 def test_only_responses_count_of_what_a_scenario_returns(returned: object, count: int) -> None:
     assert len(as_responses(returned)) == count
+
+
+async def test_a_websocket_is_kept_and_its_messages_are_counted_as_by_the_fleet() -> None:
+    figures = Figures()
+    async with Fleet(1) as fleet, VLLMPool(fleet.endpoints, model="sim") as pool:
+        run = SCENARIOS["websocket"](Traffic(0), figures)
+        for _ in range(3):
+            await timed("websocket", run, pool, figures)
+        assert figures.websockets == {"opened": 1, "answered": 24}
+        ledger = fleet.ledger
+        assert (ledger.websockets, ledger.messages_in, ledger.messages_out) == (1, 24, 24)
+
+
+async def test_a_message_whose_websocket_ends_is_cut_and_its_run_a_failure() -> None:
+    figures = Figures()
+    async with Fleet(1) as fleet, VLLMPool(fleet.endpoints, model="sim") as pool:
+        run = SCENARIOS["websocket"](Traffic(0), figures)
+        async with fleet.fault("websocket_rst"):
+            _, [failed] = await timed("websocket", run, pool, figures)
+        assert failed.kind == "disconnected"
+        assert (figures.websockets["opened"], figures.websockets["cut"], figures.unsure) == (1, 1, 0)
+        assert 0 <= fleet.ledger.messages_in - figures.websockets["answered"] <= 1
+
+
+async def test_a_websocket_whose_dial_fails_is_unsure_once() -> None:
+    figures = Figures()
+    async with Fleet(1) as fleet, VLLMPool([*fleet.endpoints, ("127.0.0.1", 1)], model="sim") as pool:
+        only = pool.slice(1, 2)
+        _, [refused] = await timed("websocket", SCENARIOS["websocket"](Traffic(0), figures), only, figures)
+        figures.look(pool.statistics())
+        assert (refused.kind, figures.websockets, figures.unsure) == ("connect", {"failed": 1, "refused": 1}, 1)
+        async with fleet.fault("before_head_rst"):
+            _, [cut] = await timed("websocket", SCENARIOS["websocket"](Traffic(0), figures), pool.slice(0, 1), figures)
+        figures.look(pool.statistics())
+        assert (cut.kind, figures.websockets["failed"], figures.unsure) == ("disconnected", 2, 2)

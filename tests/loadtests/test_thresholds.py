@@ -77,11 +77,27 @@ def test_a_ledger_that_counts_one_more_or_less_is_seen(word: str, by: int) -> No
 
 def test_what_only_one_end_can_know_is_allowed_and_said() -> None:
     figures = good()
-    figures.given_up, figures.cut_new = 1, 1
+    figures.given_up, figures.cut = 1, 1
     assert unmet(figures, after=AFTER | {"opened": 9, "closed": 9, "reused": 86}) == []
     assert unmet(figures, after=AFTER | {"opened": 10}) == ["opened: client and fleet"]
     said = [finding.wanted for finding in judge(figures, STRICT, BEFORE, AFTER)]
     assert said.count("equal, but for 2 unsure") == 3
+
+
+def test_websockets_and_their_messages_are_compared_where_there_were_any() -> None:
+    none = {"websockets": 0, "messages_in": 0, "messages_out": 0}
+    seen = {"websockets": 2, "messages_in": 11, "messages_out": 10}
+    figures = good()
+    figures.websockets.update({"opened": 2, "answered": 10, "cut": 1})
+    findings = judge(figures, STRICT, BEFORE | none, AFTER | seen)
+    assert [(finding.name, finding.found, finding.wanted, finding.met) for finding in findings[-3:]] == [
+        ("websockets: client and fleet", "2 and 2", "equal", True),
+        ("messages sent: client and fleet", "10 and 11", "equal, but for 1 unsure", True),
+        ("messages answered: client and fleet", "10 and 10", "equal, but for 1 unsure", True),
+    ]
+    for word, number in seen.items():
+        wrong = judge(figures, STRICT, BEFORE | none, AFTER | seen | {word: number + 2})
+        assert [finding.met for finding in wrong].count(False) == 1
 
 
 def test_a_run_without_a_single_response_is_no_good_run() -> None:
