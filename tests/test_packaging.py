@@ -20,7 +20,11 @@ import pytest
 import swarmpool
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = {"swarmpool": ROOT / "src" / "swarmpool", "fleetsim": ROOT / "simulator" / "fleetsim"}
+PACKAGES = {
+    "swarmpool": ROOT / "src" / "swarmpool",
+    "fleetsim": ROOT / "simulator" / "fleetsim",
+    "simkernel": ROOT / "simulator" / "simkernel",
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRA = ("click", "faker", "msgspec", "prometheus_client", "rich", "trustme", "yaml")
 # Who alone may import what the extra `clients` brings. `httpx2` comes with openai.
@@ -37,6 +41,17 @@ TESTED_ELSEWHERE = {
     "fleetsim.faults.kinds": "fleetsim/test_wire_plan.py",  # interfaces alone, and what each kind does in a plan
     "fleetsim.testing.leaks": "fleetsim/test_testing_gate.py",  # by what the gate says of each kind of leak
     **dict.fromkeys(CLAIMS, "pairing/test_claims.py"),
+    "simkernel.clocks": "simkernel/test_guards.py",
+    "simkernel.descriptors": "simkernel/test_sockets.py",
+    "simkernel.errors": "simkernel/test_running.py",  # each by what raises it
+    "simkernel.handshake": "simkernel/test_faults.py",  # by when connects succeed, and how they fail
+    "simkernel.kernel": "simkernel/test_faults.py",
+    "simkernel.polling": "simkernel/test_sockets.py",
+    "simkernel.settings": "simkernel/test_running.py",
+    "simkernel.statistics": "simkernel/test_running.py",
+    "simkernel.tcp": "simkernel/test_sockets.py",  # by the calls of its sockets
+    "simkernel.waiting": "simkernel/test_running.py",  # by what a deadlock says
+    "simkernel.world": "simkernel/test_running.py",
 }
 
 
@@ -77,6 +92,11 @@ def test_neither_package_imports_the_other(package: str, stranger: str) -> None:
     assert len(sources(package)) > 5
     guilty = [str(path) for path in sources(package) for name in imports(path) if name.split(".")[0] == stranger]
     assert guilty == []
+
+
+def test_simkernel_needs_nothing_but_python() -> None:
+    foreign = {name.split(".")[0] for path in sources("simkernel") for name in imports(path)}
+    assert foreign - {"simkernel", "_typeshed", *sys.stdlib_module_names} == set()
 
 
 def test_the_library_needs_aiohttp_alone() -> None:

@@ -112,25 +112,23 @@ class _Copies:
     """The copies of replaced functions that modules hold. Each module is searched once, when it is first seen."""
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._modules = 0
+        self._seen: dict[str, object] = {}
         self.found: list[tuple[Any, str, Any]] = [(random, "_urandom", clocks.urandom)]
 
     def search(self) -> None:
-        if len(sys.modules) == self._modules:
-            return
-        self._modules = len(sys.modules)
-        for name, module in list(sys.modules.items()):
-            if name in self._seen or not isinstance(module, ModuleType):
-                continue
-            self._seen.add(name)
+        # By identity: a module that has gone makes room for another, and one that is imported again is another.
+        new = [(name, module) for name, module in sys.modules.items() if self._seen.get(name) is not module]
+        self._seen.update(new)
+        for name, module in new:
             if name.partition(".")[0] not in _PASSED_OVER:
                 self.found += self._in_module(module)
 
     @staticmethod
     def _in_module(module: ModuleType) -> list[tuple[Any, str, Any]]:
         return [
-            (module, name, _BY_REAL[id(value)]) for name, value in list(vars(module).items()) if id(value) in _BY_REAL
+            (module, name, _BY_REAL[id(value)])
+            for name, value in list(getattr(module, "__dict__", {}).items())
+            if id(value) in _BY_REAL
         ]
 
 
