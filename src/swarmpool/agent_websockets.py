@@ -8,6 +8,7 @@ because sockets are kept, the websocket that has been idle longest is given up, 
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from swarmpool.connection_pool import Prewarming
 from swarmpool.errors import TooManyWaiting
 from swarmpool.lifecycle import State
+from swarmpool.options import count
 from swarmpool.websockets import WebSocketPool
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class AgentWebSockets:
         """Those given up whose sockets are not free yet."""
         self._limiter: Limiter | None = None
         self._pools: dict[tuple[str, str], tuple[AgentWebSocketPool, dict[str, Any]]] = {}
+        self._replaced: weakref.WeakSet[AgentWebSocketPool] = weakref.WeakSet()
 
     @property
     def limiter(self) -> Limiter:
@@ -57,6 +60,8 @@ class AgentWebSockets:
         there = self._pools.get((agent.key, path))
         if there is None or there[0].state in _OVER:
             made = AgentWebSocketPool(self, agent, path, options)
+            if there is not None:
+                self._replaced.add(there[0])  # it may be closing still
             self._pools[agent.key, path] = (made, dict(options))
             return made
         pool, made_with = there
@@ -73,8 +78,20 @@ class AgentWebSockets:
 
     def close(self, drain: float, start: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """`start` the closing of each pool; the soonest `drain` counts."""
-        for pool, _ in self._pools.values():
+        for pool in self._all():
             start(pool.aclose(drain))
+
+    async def never_opened(self) -> None:
+        """The tree is closed that was never opened: so are its pools, none of which has a connection."""
+        for pool in self._all():
+            await pool.aclose(None)
+
+    def spare(self) -> int:
+        """Sockets that could be kept now, with nobody waiting for them and no dial on its way to one."""
+        return self.limiter.spare - sum(pool.on_their_way for pool in self._all())
+
+    def _all(self) -> list[AgentWebSocketPool]:
+        return [*(pool for pool, _ in self._pools.values()), *self._replaced]
 
 
 class AgentWebSocketPool(WebSocketPool):
@@ -91,15 +108,22 @@ class AgentWebSocketPool(WebSocketPool):
         super().__init__(agent.url(path), **options)
         self._home = home
         self._evicting = 0
+        self._kept = 0
+
+    @property
+    def on_their_way(self) -> int:
+        """Dials that keep no socket yet."""
+        return max(self.statistics().open - self._kept, 0)
 
     async def connect(self, timeout: float) -> WatchedWebSocket:
         """Wait for a socket to keep, and make a new websocket. Called by the pool."""
         self._session()
         await self._home.limiter.keep()
+        self._kept += 1
         try:
             return await super().connect(timeout)
         except BaseException:
-            self._home.limiter.give_up()
+            self._give_socket_up()
             raise
 
     async def disconnect(self, connection: WatchedWebSocket) -> None:
@@ -112,7 +136,7 @@ class AgentWebSocketPool(WebSocketPool):
             if self._evicting:
                 self._evicting -= 1
                 home.leaving -= 1
-            home.limiter.give_up()
+            self._give_socket_up()
 
     def validate(self, connection: WatchedWebSocket) -> Any:
         """Whether a websocket that was idle can be used. Called by the pool."""
@@ -138,12 +162,19 @@ class AgentWebSocketPool(WebSocketPool):
         Nothing is dialled then: requests must not wait for what nobody uses yet.
         """
         now = self.statistics()
-        missing, spare = n - now.idle - now.dialing, self._home.limiter.spare - now.dialing
+        missing, spare = count("n", n, at_least=0) - now.idle, self._home.spare()
+        if now.max_size is not None:
+            missing = min(missing, now.max_size - now.idle - now.leased)
+        missing -= now.dialing
         if now.state in _OVER or missing <= spare or missing <= 0:
             return super().prewarm(n)
         handle = Prewarming(asyncio.get_running_loop())
         handle.finish(TooManyWaiting(f"{missing} more websockets need sockets, and {max(spare, 0)} are to spare"))
         return handle
+
+    def _give_socket_up(self) -> None:
+        self._kept -= 1
+        self._home.limiter.give_up()
 
     def _session(self) -> ClientSession:
         return self._home.open_session()

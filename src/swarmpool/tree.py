@@ -154,6 +154,7 @@ class Tree:
         if self.state is State.NEW:
             self.limiter.close()
             self._life.move(State.CLOSED)
+            await self.websockets.never_opened()
         if self.state is State.CLOSED:
             return
         loop = asyncio.get_running_loop()

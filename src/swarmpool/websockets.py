@@ -104,7 +104,10 @@ class WebSocketPool(ConnectionPool[WatchedWebSocket]):
 
     async def disconnect(self, connection: WatchedWebSocket) -> None:
         """Close a websocket. Called by the pool."""
-        await connection.close()
+        try:
+            await connection.close()
+        finally:
+            connection.abort()
 
     def validate(self, connection: WatchedWebSocket) -> bool | Awaitable[bool]:
         """Whether a websocket that was idle can be used. Called by the pool."""

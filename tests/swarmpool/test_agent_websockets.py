@@ -273,3 +273,51 @@ async def test_a_dropped_tree_says_so_once_and_its_websockets_end() -> None:
         told = [str(each.message) for each in caught]
         assert len(told) == 1, told
         assert told[0].startswith("Unclosed pool AgentPool")
+
+
+async def test_prewarming_counts_each_socket_once() -> None:
+    async with agents(connector_limit=8) as (pool, _):
+        websockets = pool.websockets(0, "/ws")
+        first = websockets.prewarm()
+        await eventually(lambda: kept(pool) == 1)
+        await websockets.prewarm(7)
+        await first
+        assert (websockets.statistics().idle, kept(pool)) == (7, 7)
+
+
+async def test_prewarming_asks_for_no_more_sockets_than_max_size_allows() -> None:
+    async with agents(connector_limit=4) as (pool, _):
+        await pool.websockets(0, "/ws", max_size=2).prewarm(20)
+        assert kept(pool) == 2
+
+
+async def test_two_that_are_prewarmed_at_once_do_not_take_each_others_sockets() -> None:
+    async with agents(2, connector_limit=4) as (pool, _):
+        first, second = (pool.websockets(index, "/ws").prewarm(3) for index in (0, 1))
+        await first
+        with pytest.raises(ConnectFailed):
+            await second
+        assert (pool.websockets(0, "/ws").statistics().idle, kept(pool)) == (3, 3)
+
+
+async def test_closing_the_tree_closes_a_pool_that_is_closing_and_replaced() -> None:
+    async with agents() as (pool, _):
+        first = pool.websockets(0, "/ws")
+        lease = await first.acquire()
+        closing = start(first.aclose(drain=600))
+        await eventually(lambda: first.state is State.CLOSING)
+        assert pool.websockets(0, "/ws") is not first
+        await pool.close(drain=0)
+        await closing
+        assert (first.state, kept(pool)) == (State.CLOSED, 0)
+        lease.release()
+
+
+async def test_a_tree_that_was_never_opened_closes_its_websockets_too() -> None:
+    async with WebSocketPeer().serving() as peer:
+        pool = AgentPool([peer.place])
+        websockets = pool.websockets(0, "/ws")
+        await pool.close()
+        assert websockets.state is State.CLOSED
+        with pytest.raises(PoolClosed):
+            await websockets.acquire()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
+import hashlib
 import warnings
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, WSServerHandshakeError
+from aiohttp.http import WS_KEY
 from raw_agent import eventually
 from websocket_peer import WebSocketPeer
 
@@ -189,3 +192,39 @@ def test_options_are_checked_at_construction() -> None:
         WebSocketPool("ws://host/", heartbeat=0)
     with pytest.raises(ValueError, match="name that HTTP does not allow"):
         WebSocketPool("ws://host/", headers={"a b": "c"})
+
+
+def unsent(websocket: WatchedWebSocket) -> int:
+    return int(websocket._writer.transport.get_write_buffer_size())
+
+
+async def test_a_peer_that_reads_no_more_holds_no_socket_open() -> None:
+    """What the peer does not take would keep a transport open that is closed, and not aborted."""
+    taken: list[asyncio.StreamWriter] = []
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        key = next(line.split(": ")[1] for line in head.splitlines() if line.lower().startswith("sec-websocket-key"))
+        accept = base64.b64encode(hashlib.sha1(key.encode() + WS_KEY).digest()).decode()
+        answer = "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        writer.write(f"{answer}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    async def send_on(websocket: WatchedWebSocket) -> None:
+        while True:
+            await websocket.send_bytes(bytes(2**20))
+
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, WebSocketPool(url, close_timeout=0.1) as pool:
+        lease = await pool.acquire()
+        wire = lease.connection.get_extra_info("socket")
+        sending = asyncio.ensure_future(send_on(lease.connection))
+        await eventually(lambda: unsent(lease.connection) > 0)
+        sending.cancel()
+        await asyncio.wait([sending])
+        lease.discard()
+        await pool.aclose()
+        await eventually(lambda: wire.fileno() == -1)
+        taken[0].transport.abort()
