@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-__all__ = ["ConnectionUser", "PoolConnector", "abandon", "bury", "current_user", "has_unread", "open_session"]
+__all__ = ["ConnectionUser", "PoolConnector", "abandon", "abort", "bury", "current_user", "has_unread", "open_session"]
 
 _HEARTBEATS = (WSMsgType.PING, WSMsgType.PONG)
 _ACQUIRED, _IDLE = SocketState.ACQUIRED, SocketState.IDLE  # Python 3.11 looks members of an enum up slowly
@@ -299,6 +299,24 @@ def has_unread(websocket: ClientWebSocketResponse) -> bool:
     queue = getattr(websocket, "_reader", None)
     is_eof = getattr(queue, "is_eof", bool)
     return bool(is_eof()) or any(each[0].type not in _HEARTBEATS for each in getattr(queue, "_buffer", ()))
+
+
+def abort(websocket: ClientWebSocketResponse) -> None:
+    """End a websocket's connection now, whatever has not been sent."""
+    writer = getattr(websocket, "_writer", None)
+    wire = getattr(writer, "transport", None)
+    if wire is None:
+        return
+    waiter: asyncio.Future[None] | None = getattr(getattr(writer, "protocol", None), "_drain_waiter", None)
+    if waiter is not None:  # aiohttp 3.12 shields it: where its writer was cancelled, nobody looks
+        waiter.add_done_callback(_seen)
+    wire.abort()
+
+
+def _seen(ended: asyncio.Future[None]) -> None:
+    """Asyncio must not complain of an exception that nobody asked for."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def bury(connection: Connection) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType
 
-from swarmpool.connector import has_unread
+from swarmpool.connector import abort, has_unread
 
 if TYPE_CHECKING:
     _Base = ClientWebSocketResponse[Literal[True]]
@@ -65,25 +65,13 @@ class WatchedWebSocket(_Base):
 
     def abort(self) -> None:
         """End its connection now, whatever has not been sent: a peer that reads no more would hold it open."""
-        wire = getattr(self._writer, "transport", None)
-        if wire is None:
-            return
-        waiter: asyncio.Future[None] | None = getattr(self._writer.protocol, "_drain_waiter", None)
-        if waiter is not None:  # aiohttp 3.12 shields it: where its writer was cancelled, nobody looks
-            waiter.add_done_callback(_seen)
-        wire.abort()
+        abort(self)
 
     def _came(self, came: asyncio.Task[Any]) -> None:
         reason = _reason(came)  # which looks at its exception: asyncio would complain of one that nobody asks for
         told, self._told = self._told, None
         if told is not None:
             told(reason)
-
-
-def _seen(ended: asyncio.Future[None]) -> None:
-    """Asyncio must not complain of an exception that nobody asked for."""
-    if not ended.cancelled():
-        ended.exception()
 
 
 def _reason(came: asyncio.Task[Any]) -> str:
