@@ -105,7 +105,7 @@ class AgentWebSocketPool(WebSocketPool):
                 raise TypeError(f"websockets() takes no {name}: they use the pool's own")
         if not path.startswith("/"):
             raise ValueError(f"path must begin with a slash, not {path!r}")
-        super().__init__(agent.url(path), **options)
+        super().__init__(agent.url(path), **{**options, "max_size": _bounded(options.get("max_size"), home.limiter)})
         self._home = home
         self._evicting = 0
         self._kept = 0
@@ -178,3 +178,10 @@ class AgentWebSocketPool(WebSocketPool):
 
     def _session(self) -> ClientSession:
         return self._home.open_session()
+
+
+def _bounded(max_size: int | None, limiter: Limiter) -> int:
+    """`max_size` as far as there can be sockets: whoever waits beyond that has no dial wait beside him, which would
+    shake hands for nobody once he has gone."""
+    most = max(limiter.sockets - 1, 1)
+    return most if max_size is None else min(count("max_size", max_size), most)

@@ -104,6 +104,11 @@ class Limiter:
         return self._admission.wanted
 
     @property
+    def sockets(self) -> int:
+        """What slots in use and kept sockets may come to together."""
+        return self._admission.sockets
+
+    @property
     def spare(self) -> int:
         """Sockets that could be kept now, with nobody waiting for them."""
         return self._admission.spare

@@ -154,14 +154,37 @@ async def test_an_idle_websocket_gives_way_to_one_of_another_agent() -> None:
 
 async def test_prewarming_fails_rather_than_make_requests_wait() -> None:
     async with agents(concurrency=8, connector_limit=4) as (pool, [peer]):
+        peer.gate.clear()
+        requests = [start(pool.post(0, "hello")) for _ in range(2)]
+        await eventually(lambda: pool.statistics().admission.in_flight == 2)
         with pytest.raises(ConnectFailed) as refusal:
-            await pool.websockets(0, "/ws").prewarm(4)
+            await pool.websockets(0, "/ws").prewarm(3)
         assert isinstance(refusal.value.__cause__, TooManyWaiting)
-        assert "4 more websockets need sockets, and 3 are to spare" in str(refusal.value.__cause__)
+        assert "3 more websockets need sockets, and 2 are to spare" in str(refusal.value.__cause__)
         assert (peer.open, kept(pool)) == (0, 0)
-        await pool.websockets(0, "/ws").prewarm(3)
-        await pool.websockets(0, "/ws").prewarm(3)
-        assert kept(pool) == 3
+        peer.gate.set()
+        await asyncio.gather(*requests)
+
+
+async def test_prewarming_warms_as_many_as_there_can_be() -> None:
+    async with agents(connector_limit=4) as (pool, [peer]):
+        for _ in range(2):
+            await pool.websockets(0, "/ws").prewarm(9)
+        assert (kept(pool), len(peer.sockets)) == (3, 3)
+
+
+async def test_callers_that_have_left_have_no_dial_wait_for_a_socket() -> None:
+    """Each would shake hands for nobody, and have another websocket given up for it."""
+    async with agents(connector_limit=2) as (pool, [peer]):
+        sockets = pool.websockets(0, "/ws")
+        lease = await sockets.acquire()
+        left = await asyncio.gather(*(sockets.acquire(timeout=0.01) for _ in range(100)), return_exceptions=True)
+        assert all(isinstance(each, TimeoutError) for each in left)
+        assert sockets.statistics().open == 1
+        lease.release()
+        async with sockets.connection() as websocket:
+            assert await echoed(websocket, "the same") == "the same"
+        assert len(peer.sockets) == 1
 
 
 async def test_a_single_socket_is_for_requests() -> None:
@@ -195,17 +218,16 @@ async def test_a_failed_handshake_gives_its_socket_back() -> None:
 
 
 async def test_a_caller_that_is_cancelled_while_it_waits_for_a_socket_keeps_none() -> None:
-    async with agents(connector_limit=2) as (pool, [peer]):
-        sockets = pool.websockets(0, "/ws")
-        lease = await sockets.acquire()
-        waiting = start(sockets.acquire())
-        await eventually(lambda: sockets.statistics().waiting == 1)
+    """The sockets are another agent's; the dial that it caused goes on, for the next caller."""
+    async with agents(2, connector_limit=2) as (pool, peers):
+        lease, other = await pool.websockets(0, "/ws").acquire(), pool.websockets(1, "/ws")
+        waiting = start(other.acquire())
+        await eventually(lambda: other.statistics().waiting == 1)
         waiting.cancel()
         await asyncio.wait([waiting])
         lease.discard()
-        await peer.until(1)  # the dial that it caused goes on, for the next caller
-        await eventually(lambda: sockets.statistics().idle == 1)
-        assert kept(pool) == 1
+        await eventually(lambda: other.statistics().idle == 1)
+        assert (kept(pool), peers[1].open) == (1, 1)
 
 
 async def test_closing_the_tree_gives_websockets_in_use_the_drain() -> None:
