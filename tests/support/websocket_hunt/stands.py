@@ -1,0 +1,138 @@
+"""The pools that a plan is played on, each kind made and closed in its way.
+
+`STANDS` are the right ones; a broken pool takes one's place there to see whether it is caught.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+
+from fleetsim import Fleet
+from swarmpool import AgentPool, ConnectionPool, WebSocketPool
+from swarmpool.connection_pool import ConnectionEvent
+from websocket_hunt.steps import Lending
+
+__all__ = ["STANDS", "Agents", "Bare", "Own", "Stand"]
+
+LONGEST_MESSAGE = 4096  # bytes; the fleet's oversized one is longer
+
+Sink = Callable[[ConnectionEvent], object]
+
+
+class Stand(ABC):
+    """Pools of one kind. `sinks` get their events."""
+
+    listens = True
+    """Whether it hears what the server says to an idle websocket."""
+    most_sockets: int | None = None
+    """The most sockets that may be open at any instant; None where the kind promises nothing of sockets."""
+
+    def __init__(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
+        self.pools: list[ConnectionPool[Any]] = []
+        self.options: dict[str, Any] = dict(lending.options)
+        self.build(lending, fleet, sinks)
+
+    @abstractmethod
+    def build(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
+        """Make `pools`."""
+
+    async def close(self, drain: float | None) -> None:
+        """Close all of it."""
+        for pool in self.pools:
+            await pool.aclose(drain)
+
+    async def ask(self, which: int, text: str) -> bool:
+        """A plain request; whether it was answered well."""
+        raise NotImplementedError
+
+    @property
+    def answers(self) -> bool:
+        """Whether `ask` is of any use."""
+        return False
+
+    def left(self) -> str:
+        """What is left of it once it is closed, in words; nothing should be."""
+        return ""
+
+
+class Own(Stand):
+    """A WebSocketPool with a session of its own."""
+
+    make: type[WebSocketPool] = WebSocketPool
+
+    def build(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
+        url = f"{fleet[0].url}{lending.path}"
+        self.pools = [self.make(url, max_msg_size=LONGEST_MESSAGE, seed=1, on_event=sinks[0], **self.options)]
+
+
+class Agents(Stand):
+    """The websockets of two agents, over the session of their pool."""
+
+    make: type[AgentPool] = AgentPool
+
+    def build(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
+        self.most_sockets = lending.sockets
+        self.tree = self.make(fleet.endpoints, concurrency=lending.slots, connector_limit=lending.sockets)
+        given = {**self.options, "max_msg_size": LONGEST_MESSAGE, "seed": 1}
+        self.pools = [
+            self.tree.websockets(which, lending.path, on_event=sink, **given) for which, sink in enumerate(sinks)
+        ]
+
+    async def close(self, drain: float | None) -> None:
+        await self.tree.close(drain or 0.0)
+
+    async def ask(self, which: int, text: str) -> bool:
+        return bool((await self.tree.post(which, text)).success)
+
+    @property
+    def answers(self) -> bool:
+        return True
+
+    def left(self) -> str:
+        now = self.tree.statistics()
+        held = (now.admission.kept, now.admission.in_flight, now.admission.waiting, now.connections.open)
+        return "" if held == (0, 0, 0, 0) else f"{now.admission} {now.connections}"
+
+
+class Bare(Stand):
+    """A ConnectionPool of aiohttp's own websockets, closed by callback."""
+
+    listens = False
+    make: type[ConnectionPool[Any]] = ConnectionPool
+
+    def build(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._url = f"{fleet[0].url}{lending.path}"
+        self._heartbeat: float | None = self.options.pop("heartbeat", None)
+        self.pools = [
+            self.make(
+                connect_cb=self._connect,
+                close_cb=self._disconnect,
+                validate_cb=lambda websocket: not websocket.closed,
+                seed=1,
+                on_event=sinks[0],
+                **self.options,
+            )
+        ]
+
+    async def _connect(self) -> aiohttp.ClientWebSocketResponse:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+        return await self._session.ws_connect(
+            self._url, heartbeat=self._heartbeat, max_msg_size=LONGEST_MESSAGE, timeout=aiohttp.ClientWSTimeout()
+        )
+
+    async def _disconnect(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        await websocket.close()
+
+    async def close(self, drain: float | None) -> None:
+        await super().close(drain)
+        if self._session is not None:
+            await self._session.close()
+
+
+STANDS: Mapping[str, type[Stand]] = {"own": Own, "agents": Agents, "bare": Bare}
