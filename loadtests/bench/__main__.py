@@ -1,4 +1,7 @@
-"""`python -m loadtests.bench [NAME ...] [--json FILE]`: run the benchmarks and print what came out."""
+"""`python -m loadtests.bench [NAME ...] [--json FILE]`: run the benchmarks and print what came out.
+
+`scale` and `soak` are commands of their own, with options of their own: `python -m loadtests.bench scale --help`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import asyncio
 import json
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from loadtests.bench.fleet_cost import fleet_cost, rules_cost
 from loadtests.bench.limiter_cost import limiter_cost
 from loadtests.bench.measure import Figure
 from loadtests.bench.pool_overhead import pool_overhead
+from loadtests.bench.scale_command import scale, soak
 from loadtests.bench.start_up import start_up
 
 _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -27,9 +32,13 @@ _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "rules": lambda: asyncio.run(rules_cost()),
 }
 
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {"scale": scale, "soak": soak}
+
 
 def main() -> None:
     """Run what was asked for; nothing here fails: figures are for people to judge."""
+    if sys.argv[1:2] and sys.argv[1] in _COMMANDS:
+        sys.exit(_COMMANDS[sys.argv[1]](sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(_BENCHMARKS)} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
