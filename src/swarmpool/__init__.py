@@ -7,6 +7,7 @@ from swarmpool.connection_pool import (
     ConnectionPoolStatistics,
     Lease,
 )
+from swarmpool.embedding_pool import EmbeddingPool
 from swarmpool.endpoints import AgentEndpoint
 from swarmpool.errors import (
     AcquireTimeout,
@@ -27,7 +28,7 @@ from swarmpool.errors import (
 )
 from swarmpool.hostfile import parse_hostfile, write_hostfile
 from swarmpool.pool import AgentPool
-from swarmpool.responses import FailureKind, Response, StreamChunk, TokenUsage
+from swarmpool.responses import EmbeddingResponse, FailureKind, Response, StreamChunk, TokenUsage
 from swarmpool.statistics import PoolStatistics
 from swarmpool.streaming import Stream
 from swarmpool.vllm import VLLMPool
@@ -39,11 +40,13 @@ __all__ = [
     "AgentEndpoint",
     "AgentPool",
     "ConnectionPool",
+    "EmbeddingPool",
     "VLLMPool",
     "WebSocketPool",
     # what calls return
     "ConnectionEvent",
     "ConnectionPoolStatistics",
+    "EmbeddingResponse",
     "FailureKind",
     "Lease",
     "PoolStatistics",

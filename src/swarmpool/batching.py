@@ -21,9 +21,9 @@ BATCH_LIMIT = 1024
 """Prompts in one request; vLLM answers 400 to more (`VLLM_MAX_COMPLETION_PROMPTS`)."""
 
 
-def deal(prompts: int, agents: int) -> list[range]:
+def deal(prompts: int, agents: int, limit: int = BATCH_LIMIT) -> list[range]:
     """The indices of each batch: prompt i goes to agent `i % agents`, and batch k belongs to agent `k % agents`."""
-    stride = BATCH_LIMIT * agents
+    stride = limit * agents
     return [
         range(start + agent, min(prompts, start + stride), agents)
         for start in range(0, prompts, stride)

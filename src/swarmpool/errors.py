@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from swarmpool.responses import Response
+    from swarmpool.responses import EmbeddingResponse, Response
 
 __all__ = [
     "AcquireTimeout",
@@ -109,10 +109,10 @@ class HostfileError(SwarmPoolError, ValueError):
 class RequestFailed(SwarmPoolError):
     """A request failed on the wire, and its result was asked for with `Response.unwrap`.
 
-    `response` is the whole failed `Response`.
+    `response` is the whole failed `Response` or `EmbeddingResponse`.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response | EmbeddingResponse) -> None:
         super().__init__(response)  # as the only argument, so that it can be pickled
         self.response = response
 

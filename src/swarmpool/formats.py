@@ -1,13 +1,15 @@
 """What goes into request bodies and comes out of answers: pure functions, no I/O.
 
 Two dialects: the plain agent's `POST /generate` (`{"prompt"}` to `{"response"}` or `{"text"}`), and vLLM's
-`/v1/chat/completions` and `/v1/completions`. Every reader raises `ShapeError` where a 2xx body is not what it should
-be; nothing else is raised for any JSON.
+`/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`. Every reader raises `ShapeError` where a 2xx body is not
+what it should be; nothing else is raised for any JSON.
 """
 
 from __future__ import annotations
 
+import binascii
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -22,11 +24,13 @@ __all__ = [
     "ShapeError",
     "chat_body",
     "completions_body",
+    "embeddings_body",
     "encode",
     "generate_body",
     "read_chat",
     "read_chat_delta",
     "read_completions",
+    "read_embeddings",
     "read_generate",
     "read_generate_delta",
     "read_models",
@@ -167,6 +171,54 @@ def read_completions(body: bytes, prompts: int) -> list[Reply | None]:
         if _is_count(index) and index < prompts and isinstance(text, str) and replies[index] is None:
             replies[index] = Reply(text, _text_or_none(choice.get("finish_reason")), usage)
     return replies
+
+
+def embeddings_body(model: str | None, texts: Sequence[str], encoding: str, parameters: Mapping[str, Any]) -> Json:
+    """The request to embed a list of texts; without a model it is the server's own."""
+    named = {} if model is None else {"model": model}
+    return {**named, "input": list(texts), "encoding_format": encoding, **parameters}
+
+
+def read_embeddings(body: bytes, texts: int) -> tuple[list[list[float] | ShapeError | None], TokenUsage | None]:
+    """The vectors of a batch, each in the place its `index` says (None: not there), and the usage of them all.
+
+    Order in the list means nothing. Vectors may be numbers or base64, whichever was asked for. Entries with an index
+    that is no text's, or a second one for the same text, are left out.
+    """
+    value = _object(decode(body))
+    data = value.get("data")
+    if not isinstance(data, list) or not all(isinstance(datum, dict) for datum in data):
+        raise ShapeError(f"the answer has no list of data; its keys are {sorted(value)}")
+    vectors: list[list[float] | ShapeError | None] = [None] * texts
+    for datum in data:
+        index = datum.get("index")
+        if _is_count(index) and index < texts and vectors[index] is None:
+            vectors[index] = _vector_or_error(datum.get("embedding"))
+    return vectors, _usage(value.get("usage"))
+
+
+def _vector_or_error(value: Any) -> list[float] | ShapeError:
+    try:
+        vector = _unpacked(value) if isinstance(value, str) else _numbers(value)
+    except (ValueError, OverflowError) as error:
+        return ShapeError(f"its embedding cannot be read: {error}")
+    return vector or ShapeError("its embedding is empty")
+
+
+def _unpacked(value: str) -> list[float]:
+    """The vector in base64: little-endian 32-bit floats (vLLM 0.33, vllm/utils/serial_utils.py, on such machines)."""
+    packed = binascii.a2b_base64(value, strict_mode=True) if value else b""
+    if len(packed) % 4:
+        raise ValueError(f"{len(packed)} bytes are no whole number of 32-bit floats")
+    return list(struct.unpack(f"<{len(packed) // 4}f", packed))
+
+
+def _numbers(value: Any) -> list[float]:
+    if not isinstance(value, list):
+        raise ShapeError(f"it is a JSON {type(value).__name__}, neither a list nor text")
+    if not {float, int}.issuperset(map(type, value)):
+        raise ShapeError("not all of it are numbers")
+    return list(map(float, value))
 
 
 def read_chat_delta(data: bytes) -> Delta:

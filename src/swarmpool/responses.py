@@ -1,4 +1,4 @@
-"""What a call returns: `Response`, and `StreamChunk` for each piece of a stream."""
+"""What a call returns: `Response`, `EmbeddingResponse`, and `StreamChunk` for each piece of a stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swarmpool.errors import RequestFailed
 if TYPE_CHECKING:
     from swarmpool.endpoints import AgentEndpoint
 
-__all__ = ["FailureKind", "Response", "StreamChunk", "TokenUsage"]
+__all__ = ["EmbeddingResponse", "FailureKind", "Response", "StreamChunk", "TokenUsage"]
 
 
 class FailureKind(StrEnum):
@@ -87,6 +87,36 @@ class Response:
         if not self.success:
             raise RequestFailed(self)
         return self.text
+
+
+@dataclass(slots=True)
+class EmbeddingResponse:
+    """The one result of one text that was to be embedded: `embedding` of a success, `error` and `kind` of a failure.
+
+    `text_index` is the place of the text in the call. The other fields are those of `Response`; texts that were sent
+    in one request share what it took, and its `usage` is given where the text was alone in it.
+    """
+
+    success: bool
+    embedding: list[float] | None = None
+    error: str | None = None
+    agent_index: int = -1
+    tree_index: int = -1
+    endpoint: AgentEndpoint | None = None
+    kind: FailureKind | None = None
+    status: int | None = None
+    attempts: int = 0
+    queue_seconds: float = 0.0
+    wire_seconds: float = 0.0
+    usage: TokenUsage | None = None
+    connection: Literal["new", "reused"] | None = None
+    text_index: int | None = None
+
+    def unwrap(self) -> list[float]:
+        """Return `embedding` of a success; raise `RequestFailed` (it carries this record) of anything else."""
+        if not self.success or self.embedding is None:
+            raise RequestFailed(self)
+        return self.embedding
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import operator
 import random
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from swarmpool.errors import BadIndex, EmptyPool
 from swarmpool.options import seconds
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["View"]
 
+AnyView = TypeVar("AnyView", bound="View")
+
 
 class View:
     """Some agents of a tree. Views of a view are of its class, at any depth, made before, during or after entry."""
@@ -33,7 +35,7 @@ class View:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._agents: tuple[Agent, ...] = tree.agents
-        self._root: Self | None = None  # not itself: a cycle would keep a dropped pool until the next collection
+        self._root: View | None = None  # not itself: a cycle would keep a dropped pool until the next collection
 
     if not TYPE_CHECKING:
 
@@ -146,8 +148,12 @@ class View:
     # ---------------------------------------------------------------------------------------------- the inside
 
     def _view(self, agents: Iterable[Agent]) -> Self:
+        return self._view_as(type(self), agents)
+
+    def _view_as(self, kind: type[AnyView], agents: Iterable[Agent]) -> AnyView:
+        """A view of the same tree that may be of another class."""
         self._tree.check_open()
-        view = object.__new__(type(self))
+        view = object.__new__(kind)
         view._tree, view._agents = self._tree, tuple(agents)
         view._root = self if self._root is None else self._root
         return view

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import Fingerprint
 
 from swarmpool.batching import BATCH_LIMIT, batch_results, batch_seconds, deal
+from swarmpool.embedding_pool import EmbeddingPool
 from swarmpool.exchange import WireFailure
 from swarmpool.fanout import Turns, in_order
 from swarmpool.formats import (
@@ -150,6 +151,10 @@ class VLLMPool(AgentPool):
         everything = [text(f"prompts[{index}]", prompt) for index, prompt in enumerate(prompts)]
         size = self.size
         return await self._batches(everything, size, lambda number: number % size, max_tokens, sampling)
+
+    def embeddings(self, model: str | None = None, **options: Any) -> EmbeddingPool:
+        """These agents as an `EmbeddingPool` of the same tree: see `EmbeddingPool.over`. `model` None = the pool's."""
+        return EmbeddingPool.over(self, self.model if model is None else model, **options)
 
     # ------------------------------------------------------------------------------------------------ the dialect
 

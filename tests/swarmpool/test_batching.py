@@ -44,12 +44,14 @@ def test_prompts_are_dealt_in_turn() -> None:
     assert [list(batch) for batch in deal(2, 5)] == [[0], [1]]
 
 
-@given(prompts=st.integers(0, 9_000), agents=st.integers(1, 7))
-def test_each_prompt_is_in_one_batch_of_its_agent_and_no_batch_is_too_long(prompts: int, agents: int) -> None:
-    batches = deal(prompts, agents)
+@given(prompts=st.integers(0, 9_000), agents=st.integers(1, 7), limit=st.just(BATCH_LIMIT) | st.integers(1, 40))
+def test_each_prompt_is_in_one_batch_of_its_agent_and_no_batch_is_too_long(
+    prompts: int, agents: int, limit: int
+) -> None:
+    batches = deal(prompts, agents, limit)
     assert sorted(index for batch in batches for index in batch) == list(range(prompts))
     for number, batch in enumerate(batches):
-        assert 1 <= len(batch) <= BATCH_LIMIT
+        assert 1 <= len(batch) <= limit
         assert {index % agents for index in batch} == {number % agents}
 
 

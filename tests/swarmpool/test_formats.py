@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
 import json
+import re
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +19,13 @@ from swarmpool.formats import (
     ShapeError,
     chat_body,
     completions_body,
+    embeddings_body,
     encode,
     generate_body,
     read_chat,
     read_chat_delta,
     read_completions,
+    read_embeddings,
     read_generate,
     read_generate_delta,
     read_models,
@@ -33,11 +38,12 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "chat": read_chat,
     "chat_delta": read_chat_delta,
     "completions": lambda body: read_completions(body, 3),
+    "embeddings": lambda body: read_embeddings(body, 3),
     "models": read_models,
 }
 NAMES = [
     "choices", "index", "message", "delta", "content", "text", "response", "usage", "prompt_tokens", "error", "data",
-    "completion_tokens", "finish_reason", "id", "max_model_len", "detail",
+    "completion_tokens", "finish_reason", "id", "max_model_len", "detail", "embedding",
 ]  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([0, 1, -1])
 VALUES = st.recursive(
@@ -337,3 +343,72 @@ def test_a_list_without_a_model_is_refused(data: object, complaint: str) -> None
 def test_a_value_that_json_has_no_form_for_is_refused_by_name(value: object) -> None:
     with pytest.raises((TypeError, ValueError), match="temperature cannot be sent as JSON"):
         encode({"prompt": "hi", "temperature": value})
+
+
+# ------------------------------------------------------------------------------------------------ embeddings
+
+
+def data(*entries: object) -> bytes:
+    return body({"object": "list", "data": entries})
+
+
+def test_a_request_to_embed_names_the_model_only_if_there_is_one() -> None:
+    assert embeddings_body("m", ["a"], "float", {"dimensions": 2}) == {
+        "model": "m",
+        "input": ["a"],
+        "encoding_format": "float",
+        "dimensions": 2,
+    }
+    assert "model" not in embeddings_body(None, ["a"], "float", {})
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_both_encodings_of_a_vector_give_the_same_numbers(vector: list[float]) -> None:
+    packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    assert read_embeddings(data({"index": 0, "embedding": packed}), 1)[0] == [vector]
+    assert read_embeddings(data({"index": 0, "embedding": vector}), 1)[0] == [vector]
+
+
+@given(st.permutations(range(5)), st.integers(1, 6))
+def test_vectors_are_placed_by_their_index_in_any_order(order: list[int], texts: int) -> None:
+    vectors, _ = read_embeddings(data(*({"index": index, "embedding": [index, 0.5]} for index in order)), texts)
+    assert vectors == [[float(index), 0.5] if index < 5 else None for index in range(texts)]
+
+
+def test_of_two_vectors_for_one_text_the_first_counts_and_strangers_do_not() -> None:
+    entries = [{"index": index, "embedding": [number]} for number, index in enumerate([1, 1, 7, -1, True, None])]
+    assert read_embeddings(data(*entries), 3)[0] == [None, [0.0], None]
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (None, "it is a JSON NoneType, neither a list nor text"),
+        ({}, "it is a JSON dict, neither a list nor text"),
+        ([1, "2"], "not all of it are numbers"),
+        ([1, True], "not all of it are numbers"),
+        ([10**400], "int too large to convert to float"),
+        ("AAA", "Incorrect padding"),
+        ("AA=A", "Discontinuous padding not allowed|Excess data after padding"),
+        ("AAA=", "2 bytes are no whole number of 32-bit floats"),
+        ("\u20ac", "string argument should contain only ASCII characters"),
+        ([], "its embedding is empty"),
+        ("", "its embedding is empty"),
+    ],
+)
+def test_a_vector_that_cannot_be_read_is_its_own_texts_trouble_alone(vector: object, message: str) -> None:
+    vectors, _ = read_embeddings(data({"index": 0, "embedding": vector}, {"index": 1, "embedding": [1]}), 2)
+    assert isinstance(vectors[0], ShapeError)
+    assert re.search(message, str(vectors[0]))
+    assert vectors[1] == [1.0]
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"data": {}}', b'{"data": [1]}', b"nope"])
+def test_an_answer_without_a_list_of_data_is_no_embedding(answer: bytes) -> None:
+    with pytest.raises(ShapeError):
+        read_embeddings(answer, 1)
+
+
+def test_the_usage_of_embeddings_is_that_of_them_all() -> None:
+    answer = {"data": [], "usage": {"prompt_tokens": 3, "total_tokens": 3, "completion_tokens": 0}}
+    assert read_embeddings(body(answer), 1) == ([None], TokenUsage(3, 0, 3))

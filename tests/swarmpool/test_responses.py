@@ -6,7 +6,7 @@ import pytest
 
 from swarmpool.endpoints import AgentEndpoint
 from swarmpool.errors import RequestFailed
-from swarmpool.responses import FailureKind, Response, StreamChunk, TokenUsage
+from swarmpool.responses import EmbeddingResponse, FailureKind, Response, StreamChunk, TokenUsage
 
 
 def test_unwrap_gives_the_text_of_a_success() -> None:
@@ -18,6 +18,14 @@ def test_unwrap_raises_a_failure_with_its_record() -> None:
     with pytest.raises(RequestFailed, match=r"^status: status 500: oom$") as caught:
         response.unwrap()
     assert caught.value.response is response
+
+
+def test_unwrap_gives_the_vector_of_a_success_and_raises_anything_else() -> None:
+    assert EmbeddingResponse(True, [0.5]).unwrap() == [0.5]
+    for failed in (EmbeddingResponse(False, None, "cut", kind=FailureKind.RESET), EmbeddingResponse(False, [0.5])):
+        with pytest.raises(RequestFailed) as caught:
+            failed.unwrap()
+        assert caught.value.response is failed
 
 
 def test_responses_compare_by_value() -> None:

@@ -1,0 +1,265 @@
+"""`EmbeddingPool`: agents that turn texts into vectors by `/v1/embeddings`, over the one session of a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from aiohttp import Fingerprint
+
+from swarmpool.batching import deal
+from swarmpool.exchange import WireFailure
+from swarmpool.fanout import Turns, in_order
+from swarmpool.formats import ShapeError, embeddings_body, encode, read_embeddings
+from swarmpool.options import count, text
+from swarmpool.pool import AgentPool
+from swarmpool.progress import Progress, ProgressCallback, checked_progress
+from swarmpool.responses import EmbeddingResponse, FailureKind, Response, TokenUsage
+from swarmpool.results import REFUSALS, refused, result, status_failure
+
+if TYPE_CHECKING:
+    from swarmpool.agents import Agent
+    from swarmpool.exchange import Exchange, Outcome
+    from swarmpool.pool import EndpointLike
+
+__all__ = ["EmbeddingPool", "EmbeddingResponse"]
+
+_ENCODINGS = ("base64", "float")
+# What a server says of a request that it does not take, for the sake of one text as a rule; vLLM says 400.
+_NOT_TAKEN = frozenset({400, 413, 422})
+
+
+Vector = list[float] | ShapeError | None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingOptions:
+    """What an `EmbeddingPool` adds."""
+
+    model: str | None
+    encoding: str
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.model is not None and not text("model", self.model):
+            raise ValueError("model must be a name or None, not an empty text")
+        if self.encoding not in _ENCODINGS:
+            raise ValueError(f"encoding must be 'base64' or 'float', not {self.encoding!r}")
+        count("batch_size", self.batch_size)
+
+
+class EmbeddingPool(AgentPool):
+    """An `AgentPool` of servers that embed.
+
+    `model` None is the one that the server has. `encoding` is how vectors travel: "base64" or "float"; both give the
+    same numbers, and what comes is read, whichever it is. A request carries at most `batch_size` texts and takes one
+    slot and `timeout` seconds. The other options, what is raised and what cancelling does are those of `AgentPool`.
+
+    `EmbeddingPool.over(pool)` embeds with the agents of another pool, in its tree: its session, limits and life.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[EndpointLike],
+        model: str | None = None,
+        concurrency: int = 512,
+        timeout: float | None = 60.0,
+        *,
+        encoding: str = "base64",
+        batch_size: int = 32,
+        connector_limit: int = 1024,
+        concurrency_per_agent: int | None = None,
+        queue_timeout: float | None = None,
+        max_waiting: int | None = None,
+        keepalive_timeout: float | None = 4.0,
+        connect_timeout: float | None = 10.0,
+        dns_ttl: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        ssl: SSLContext | Fingerprint | bool | None = None,
+    ) -> None:
+        options = EmbeddingOptions(model, encoding, batch_size)
+        super().__init__(
+            endpoints,
+            concurrency,
+            connector_limit,
+            timeout,
+            concurrency_per_agent=concurrency_per_agent,
+            queue_timeout=queue_timeout,
+            max_waiting=max_waiting,
+            keepalive_timeout=keepalive_timeout,
+            connect_timeout=connect_timeout,
+            dns_ttl=dns_ttl,
+            headers=headers,
+            ssl=ssl,
+        )
+        self._embedding = options
+
+    @classmethod
+    def over(cls, pool: AgentPool, model: str | None = None, *, encoding: str = "base64", batch_size: int = 32) -> Self:
+        """The agents of `pool`, a root or a view, as an `EmbeddingPool` of the same tree.
+
+        It opens nothing, and closing it does nothing: the tree closes with its root. Raises `PoolClosed`.
+        """
+        options = EmbeddingOptions(model, encoding, batch_size)
+        view = pool._view_as(cls, pool._agents)  # noqa: SLF001 - a view is made by the tree's own inside
+        view._embedding = options  # noqa: SLF001 - it is one of ours
+        return view
+
+    @property
+    def model(self) -> str | None:
+        """The model asked for; None is the one that the server has."""
+        return self._embedding.model
+
+    async def embed_one(self, agent_index: int, text: str, **parameters: Any) -> EmbeddingResponse:
+        """Embed one text with one agent of this view.
+
+        `parameters`, such as `dimensions`, go into the request as they are. Raises as the class says; cancelling it
+        ends the connection.
+        """
+        [response] = await self.embed_batch(agent_index, [text], **parameters)
+        return response
+
+    async def embed_batch(self, agent_index: int, texts: Sequence[str], **parameters: Any) -> list[EmbeddingResponse]:
+        """Embed many texts with one agent of this view; results in the order of the texts.
+
+        Vectors are placed by their `index`; a text without one fails alone, with kind `missing`. If the server does
+        not take a request (status 400, 413 or 422), each of its texts is sent alone, so that only those that are at
+        fault fail. Raises as a single call does if there is one request (`batch_size` texts).
+        """
+        self._agent(agent_index)
+        texts = _checked_texts(texts)
+        if len(texts) in range(1, self._embedding.batch_size + 1):
+            return await self._batch(agent_index, texts, range(len(texts)), parameters)
+        return await self._batches(texts, 1, lambda _: agent_index, parameters, None)
+
+    async def embed_all(
+        self, texts: Iterable[str], *, progress: ProgressCallback | None = None, **parameters: Any
+    ) -> list[EmbeddingResponse]:
+        """Embed text i with agent `i % size`; results in the order of the texts, every failure among them.
+
+        Raises `EmptyPool` and `PoolClosed` before anything is sent. Cancelling it cancels what is under way, and so
+        does an exception of `progress`, which is passed on.
+        """
+        self._agent(0)
+        checked_progress(progress)
+        size = self.size
+        return await self._batches(_checked_texts(texts), size, lambda number: number % size, parameters, progress)
+
+    # ------------------------------------------------------------------------------------------------ the inside
+
+    def _view(self, agents: Iterable[Agent]) -> Self:
+        view = super()._view(agents)
+        view._embedding = self._embedding  # noqa: SLF001 - ours too; the root of a pool over another has none
+        return view
+
+    def _compose_now(self, *_: object) -> NoReturn:
+        raise TypeError("an EmbeddingPool's agents take no prompts: use embed_one, embed_batch or embed_all")
+
+    async def _batches(
+        self,
+        texts: Sequence[str],
+        agents: int,
+        agent_of: Callable[[int], int],
+        parameters: Mapping[str, Any],
+        progress: ProgressCallback | None,
+    ) -> list[EmbeddingResponse]:
+        batches = deal(len(texts), agents, self._embedding.batch_size)
+        results: dict[int, EmbeddingResponse] = {}
+
+        async def one(number: int, indices: range) -> None:
+            chosen = [texts[index] for index in indices]
+            responses = await self._quiet_batch(agent_of(number), chosen, indices, parameters)
+            results.update(zip(indices, responses, strict=True))
+            if progress is not None:
+                failed = sum(not response.success for response in results.values())
+                progress(Progress("embed", len(results), len(texts), failed))
+
+        turns = Turns(batches, agents, self._tree.options.concurrency_per_agent)
+        await in_order(turns, self._workers(batches, agents), one)
+        return [results[index] for index in range(len(texts))]
+
+    async def _quiet_batch(
+        self, agent_index: int, texts: Sequence[str], numbers: Sequence[int], parameters: Mapping[str, Any]
+    ) -> list[EmbeddingResponse]:
+        try:
+            return await self._batch(agent_index, texts, numbers, parameters)
+        except REFUSALS as refusal:
+            unsent = refused(self._agents[agent_index], agent_index, refusal)
+            return [_embedded(unsent, None, number) for number in numbers]
+
+    async def _batch(
+        self, agent_index: int, texts: Sequence[str], numbers: Sequence[int], parameters: Mapping[str, Any]
+    ) -> list[EmbeddingResponse]:
+        """The results of `texts`; `numbers` are their places among those of the whole call."""
+        results = await self._request(agent_index, texts, numbers, parameters)
+        if len(texts) == 1 or results[0].status not in _NOT_TAKEN:
+            return results
+        alone = [
+            (await self._quiet_batch(agent_index, [text], [number], parameters))[0]
+            for text, number in zip(texts, numbers, strict=True)
+        ]
+        for response in alone:
+            response.attempts += results[0].attempts
+        return alone
+
+    async def _request(
+        self, agent_index: int, texts: Sequence[str], numbers: Sequence[int], parameters: Mapping[str, Any]
+    ) -> list[EmbeddingResponse]:
+        options = self._embedding
+        body = encode(embeddings_body(options.model, texts, options.encoding, parameters))
+        exchange, outcome = await self._exchange(self._agents[agent_index], "/v1/embeddings", body, self.timeout)
+        results = _results(agent_index, exchange, outcome, numbers)
+        self._tree.counts.count(None if any(response.success for response in results) else results[0].kind)
+        return results
+
+
+def _checked_texts(texts: object) -> list[str]:
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts must be a collection of texts, not {type(texts).__name__}")
+    return [text(f"texts[{index}]", one) for index, one in enumerate(texts)]
+
+
+def _results(agent_index: int, exchange: Exchange, outcome: Outcome, numbers: Sequence[int]) -> list[EmbeddingResponse]:
+    failure = outcome.failure or status_failure(outcome)
+    vectors: list[Vector] = [None] * len(numbers)
+    usage: TokenUsage | None = None
+    if failure is None:
+        try:
+            vectors, usage = read_embeddings(outcome.body, len(numbers))
+        except ShapeError as error:
+            failure = WireFailure(FailureKind.SHAPE, str(error))
+    results = []
+    for vector, number in zip(vectors, numbers, strict=True):
+        wrong = failure or _wrong_with(vector)
+        response = result(agent_index, exchange, text="", status=outcome.status, failure=wrong)
+        response.usage = usage if len(numbers) == 1 else None  # of a larger batch it is the sum
+        results.append(_embedded(response, vector, number))
+    return results
+
+
+def _wrong_with(vector: Vector) -> WireFailure | None:
+    if vector is None:
+        return WireFailure(FailureKind.MISSING, "the answer to the batch has no entry for this text")
+    return WireFailure(FailureKind.SHAPE, str(vector)) if isinstance(vector, ShapeError) else None
+
+
+def _embedded(response: Response, vector: Vector, number: int) -> EmbeddingResponse:
+    """The same facts as those of `response`, of a text that was to be embedded."""
+    return EmbeddingResponse(
+        success=response.success,
+        embedding=vector if isinstance(vector, list) else None,
+        error=response.error,
+        agent_index=response.agent_index,
+        tree_index=response.tree_index,
+        endpoint=response.endpoint,
+        kind=response.kind,
+        status=response.status,
+        attempts=response.attempts,
+        queue_seconds=response.queue_seconds,
+        wire_seconds=response.wire_seconds,
+        usage=response.usage,
+        connection=response.connection,
+        text_index=number,
+    )
