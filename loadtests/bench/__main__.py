@@ -21,6 +21,7 @@ from loadtests.bench.limiter_cost import limiter_cost
 from loadtests.bench.measure import Figure
 from loadtests.bench.pool_overhead import pool_overhead
 from loadtests.bench.scale_command import scale, soak
+from loadtests.bench.simulated import simulated_cost
 from loadtests.bench.start_up import start_up
 
 _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -30,6 +31,7 @@ _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "connections": lambda: asyncio.run(connection_pool_cost()),
     "fleet": lambda: asyncio.run(fleet_cost()),
     "rules": lambda: asyncio.run(rules_cost()),
+    "simulated": simulated_cost,
 }
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {"scale": scale, "soak": soak}
