@@ -13,6 +13,7 @@ from simkernel.hosts import Host
 from simkernel.loop import SimLoop
 from simkernel.running import Main, Result, Unhandled, attempt, run, verify
 from simkernel.settings import Settings
+from simkernel.shrinking import shrink
 from simkernel.statistics import Statistics
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "Unhandled",
     "attempt",
     "run",
+    "shrink",
     "verify",
 ]
