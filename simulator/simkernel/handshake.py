@@ -62,7 +62,10 @@ class Dial:
         self._send(Dial._syn_arrives)
 
     def _send(self, arrives: _Step) -> None:
-        self._kernel.later(self._link.delay(self._kernel.chance), arrives, self)
+        if self._link.is_immediate:
+            arrives(self)
+        else:
+            self._kernel.later(self._link.delay(self._kernel.chance), arrives, self)
 
     def _syn_arrives(self) -> None:
         if self._client.closed:

@@ -64,6 +64,8 @@ class Link:
     partitioned: bool = False
     refusing: bool = False
     backlog_full: bool = False
+    is_immediate: bool = False
+    """Whether what is sent arrives within the call that sends it, as on Linux's loopback."""
     effects: list[Effect] = field(default_factory=list)
 
     def work_out(self, effects: Iterable[Effect]) -> None:
@@ -74,6 +76,7 @@ class Link:
             self.latency = self.latency * effect.factor + effect.extra
             speeds.append(effect.bandwidth)
         self.bandwidth = min((speed for speed in speeds if speed is not None), default=None)
+        self.is_immediate = not (self.latency or self.bandwidth or self.settings.quantum)
         self.partitioned = any(effect.partitioned for effect in mine)
         self.refusing = any(effect.refusing for effect in mine)
         self.backlog_full = any(effect.backlog_full for effect in mine)

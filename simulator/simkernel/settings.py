@@ -16,7 +16,7 @@ class Settings:
     """How the network and the clock of a run behave before any fault strikes."""
 
     latency: float = 0.0005
-    """Seconds a packet takes, one way."""
+    """Seconds a packet takes, one way. With 0 it arrives within the call that sends it, as on Linux's loopback."""
     jitter: float = 0.5
     """Each packet takes up to this fraction of the latency more, drawn from the seed."""
     bandwidth: float | None = None

@@ -168,8 +168,10 @@ class End:
             data = self._take(limit)
             self._tell_room()
             return data
+        if self.fin_received:
+            return b""  # tcp_recvmsg(): the end of the stream comes before an error, which is kept for send(2)
         self._tell_error()
-        if self.fin_received or self.reset:
+        if self.reset:
             return b""
         if self.state is not _CONNECTED:
             raise_errno(errno.ENOTCONN)
@@ -359,8 +361,13 @@ class Pipe:
         self.stalled_at: float | None = None
 
     def push(self, item: bytes | Signal, size: int) -> None:
-        """Put it on its way; it arrives after everything pushed before."""
+        """Put it on its way; it arrives after everything pushed before. Without latency it has arrived on return."""
         kernel, link = self.kernel, self.connection.link
+        if link.is_immediate and not self.queue:
+            self.under_way += size
+            self.queue.append(item)
+            self.deliver()
+            return
         when = kernel.now
         if link.bandwidth and size:
             when = max(when, self.arrival - link.latency) + size / link.bandwidth

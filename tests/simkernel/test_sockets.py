@@ -91,6 +91,53 @@ def test_closing_with_unread_data_resets() -> None:
     assert inside(main) == errno.ECONNRESET
 
 
+def test_the_end_of_the_stream_comes_before_the_error_of_a_reset_behind_it() -> None:
+    """Linux, tcp_recvmsg(): a client that is sent a FIN and then an RST reads the end, whatever it has sent since."""
+
+    async def main(net: Net) -> list[Any]:
+        listening, client, server = await pair(net)
+        server.close()
+        await asyncio.sleep(1)
+        client.send(b"to nobody")
+        await asyncio.sleep(1)
+        seen = [client.recv(1), told(client.send, b"x"), client.recv(1)]
+        close(listening, client)
+        return seen
+
+    assert inside(main) == [b"", errno.EPIPE, b""]
+
+
+def test_without_latency_all_has_arrived_when_the_call_returns() -> None:
+    """So it is on Linux's loopback: who sends twice to a closed end is told EPIPE the second time."""
+
+    async def main(net: Net) -> list[Any]:
+        listening, client, server = await pair(net)
+        server.send(b"last words")
+        server.close()
+        seen = [client.recv(100), client.recv(1), client.send(b"to nobody"), told(client.send, b"again")]
+        close(listening, client)
+        return seen
+
+    assert inside(main, latency=0) == [b"last words", b"", 9, errno.EPIPE]
+
+
+def test_without_latency_a_connection_is_there_when_connect_returns() -> None:
+    async def main(net: Net) -> list[Any]:
+        here, nobody = (net.host("a").address, 80), (net.host("a").address, 81)
+        listening, client, refused = socket.socket(), socket.socket(), socket.socket()
+        listening.bind(here)
+        listening.listen(1)
+        for each in (client, refused, listening):
+            each.setblocking(False)
+        seen = [told(client.connect, here), told(refused.connect, nobody)]
+        server, _ = listening.accept()
+        seen.append(refused.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        close(listening, client, server, refused)
+        return seen
+
+    assert inside(main, latency=0) == [errno.EINPROGRESS, errno.EINPROGRESS, errno.ECONNREFUSED]
+
+
 def test_a_half_closed_connection_still_answers() -> None:
     async def main(net: Net) -> list[Any]:
         listening, client, server = await pair(net)
