@@ -284,6 +284,18 @@ async def test_a_unary_answer_that_is_aborted_has_what_was_said_by_then() -> Non
     assert answer["choices"][0]["message"]["content"]
 
 
+async def test_a_plain_agents_answer_that_is_aborted_says_so() -> None:
+    """Or nobody could tell it from a whole one."""
+    asked = post("/generate", JSON, body=b'{"prompt":"hi"}')
+    async with Fleet(1, profile=HOURLY) as fleet, Peer(fleet[0].port) as peer:
+        await peer.send(asked)
+        await fleet.ledger.wait_for(in_flight=1)
+        async with fleet[0].fault("sleep"):
+            aborted = json.loads((await peer.response()).partition(b"\r\n\r\n")[2])
+    assert aborted["finish_reason"] == "abort"
+    assert aborted["response"]
+
+
 async def test_aiohttp_gets_a_503_from_a_server_asleep() -> None:
     async with (
         Fleet(1) as fleet,

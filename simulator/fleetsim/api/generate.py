@@ -1,7 +1,8 @@
 """`/generate`, the plain agents' route that pools of mixed back ends speak: `{"prompt"}` in, `{"response"}` out.
 
 vLLM has no such route; requests are checked and refused as vLLM's own are. With `"stream": true` the events carry
-`{"text"}`, the last one `finish_reason` too.
+`{"text"}`, the last one `finish_reason` too; so does an answer that was given up midway, which could not be told from a
+whole one otherwise.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fleetsim.exchange import ApiRequest, EventStream, Reply, Unary
 __all__ = ["generate"]
 
 _BODY = b'{"response":"%b"}'
+_GIVEN_UP = b'{"response":"%b","finish_reason":%b}'
 _TOKEN = b'data: {"text":"%b"}\n\n'
 _LAST = b'data: {"text":"%b","finish_reason":%b}\n\n'
 
@@ -47,6 +49,7 @@ async def generate(server: Server, request: ApiRequest) -> Reply:
         await generation.finish()
     except AbortedError as aborted:
         cut_short([wording], aborted.said)
+        return Unary(200, _GIVEN_UP % (wording.json(), wording.finish_reason))
     return Unary(200, _BODY % wording.json())
 
 
