@@ -1,0 +1,143 @@
+"""Callers of the pool: each a task that asks, and keeps what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+
+from hunt.steps import Ask, AskMany, Batch, CallStep, Stream, Talk
+from hunt.world import Call, Prompt, World
+from swarmpool import AdmissionError, ConnectFailed, MisuseError
+
+__all__ = ["LIMIT_OF_A_TALK", "call"]
+
+LIMIT_OF_A_TALK = 30.0
+"""Seconds that a caller waits for a websocket, and for each message on it."""
+
+WIRE_ERRORS = (OSError, EOFError, aiohttp.ClientError, aiohttp.WSMessageTypeError)
+"""What may come out of a websocket that is in use."""
+
+Asking = Callable[[World, Any, Call, Any], Coroutine[Any, Any, None]]
+
+
+def call(step: CallStep, world: World) -> None:
+    """Start a caller."""
+    view = world.views.get(step.view, world.pool)
+    sort, asking = _ASKING[type(step)]
+    if sort in world.kind.lacks or (isinstance(step, AskMany) and step.how in world.kind.lacks):
+        return
+    asked = Call(step.call, sort, frozenset(), [], world.now())
+    _give_prompts(world, step, view, asked)
+    world.calls[step.call] = asked
+    asked.task = asyncio.ensure_future(_caller(world, step, asked, view, asking))
+    world.by_task[asked.task] = asked
+
+
+def ask(world: World, number: int, agent: int, tokens: int) -> Call:
+    """Start a caller with one prompt to an agent of the whole pool."""
+    call(Ask(call=number, agent=agent, tokens=tokens), world)
+    return world.calls[number]
+
+
+async def _caller(world: World, step: CallStep, asked: Call, view: Any, asking: Asking) -> None:
+    world.happens("called", asked)
+    try:
+        await asking(world, step, asked, view)
+    except asyncio.CancelledError as error:
+        asked.raised = error
+        raise
+    except (AdmissionError, MisuseError, ConnectFailed, *WIRE_ERRORS) as error:
+        asked.raised = error
+    finally:
+        asked.ended_at = world.now()
+        world.happens("ended", asked)
+
+
+def _give_prompts(world: World, step: CallStep, view: Any, asked: Call) -> None:
+    agents = [_tree_index(world, endpoint) for endpoint in view.endpoints]
+    own = agents[step.agent % len(agents)]
+    if isinstance(step, (Batch, AskMany)):
+        spread = agents if isinstance(step, AskMany) else [own]
+        in_batch = isinstance(step, Batch) or step.how == "send_all_batched"
+        asked.prompts = [
+            _prompt(world, step, index, spread[index % len(spread)], in_batch=in_batch) for index in range(step.prompts)
+        ]
+    elif not isinstance(step, Talk):
+        asked.prompts = [_prompt(world, step, 0, own)]
+    asked.agents = frozenset([own, *(each.agent for each in asked.prompts)]) if asked.prompts else frozenset([own])
+    world.by_nonce.update((each.nonce, (asked, each)) for each in asked.prompts)
+
+
+def _prompt(world: World, step: CallStep, index: int, agent: int, *, in_batch: bool = False) -> Prompt:
+    nonce = f"n{step.call}.{index}"
+    text = f"Tell me of {nonce}!"
+    return Prompt(nonce, text, agent, world.kind.answer(world.fleet.seed, text, step.tokens, in_batch=in_batch))
+
+
+def _tree_index(world: World, endpoint: Any) -> int:
+    here = (endpoint.host, endpoint.port)
+    return next(index for index, each in enumerate(world.fleet.endpoints) if (each.host, each.port) == here)
+
+
+# ------------------------------------------------------------------------------------------------- sorts of callers
+
+
+async def _ask(world: World, step: Ask, asked: Call, view: Any) -> None:
+    asked.results.append(await view.post(step.agent % view.size, asked.prompts[0].text, step.tokens))
+
+
+async def _stream(world: World, step: Stream, asked: Call, view: Any) -> None:
+    stream = asked.stream = view.stream(step.agent % view.size, asked.prompts[0].text, step.tokens)
+    seen = 0
+    try:
+        async for chunk in stream:
+            seen += 1
+            if seen == step.leave_after and chunk.response is None:
+                asked.left = True
+                break
+            await asyncio.sleep(step.pause)
+        if not asked.left or step.how == "break":
+            await stream.aclose()
+            asked.results.append(stream.response)
+    finally:
+        if step.how == "break":
+            await stream.aclose()
+        asked.stream = None
+        del stream  # a cancelled task keeps its frames
+
+
+async def _batch(world: World, step: Batch, asked: Call, view: Any) -> None:
+    texts = [each.text for each in asked.prompts]
+    asked.results.extend(await view.post_batch(step.agent % view.size, texts, step.tokens))
+
+
+async def _ask_many(world: World, step: AskMany, asked: Call, view: Any) -> None:
+    texts = [each.text for each in asked.prompts]
+    if step.how == "stream_all":
+        finished = [each async for each in view.stream_all(texts, step.tokens)]
+        asked.results.extend(sorted(finished, key=lambda each: each.prompt_index))
+    else:
+        asked.results.extend(await getattr(view, step.how)(texts, step.tokens))
+
+
+async def _talk(world: World, step: Talk, asked: Call, view: Any) -> None:
+    sockets = view.websockets(step.agent % view.size, "/echo", **world.websocket_options(min(asked.agents)))
+    async with sockets.connection(timeout=LIMIT_OF_A_TALK) as websocket:
+        for number in range(step.messages):
+            said = f"n{step.call}.{number}"
+            await websocket.send_str(said)
+            heard = await websocket.receive_str(timeout=LIMIT_OF_A_TALK)
+            asked.results.append((said, heard))
+            await asyncio.sleep(step.pause)
+
+
+_ASKING: dict[type[CallStep], tuple[str, Asking]] = {
+    Ask: ("post", _ask),
+    Stream: ("stream", _stream),
+    Batch: ("post_batch", _batch),
+    AskMany: ("send_all", _ask_many),
+    Talk: ("websockets", _talk),
+}

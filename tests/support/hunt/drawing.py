@@ -1,0 +1,227 @@
+"""Plans, drawn from a `random.Random`: the same from the same.
+
+Random plans try everything there is over a few seconds. Contended plans have few slots and sockets, many callers at the
+same instants, and cancels that strike a few turns of the loop after somebody's hand-over; their network delivers on a
+grid, so that what should never coincide does.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any, get_args
+
+from hunt.steps import (
+    Ask,
+    AskMany,
+    Batch,
+    CallStep,
+    Cancel,
+    CancelAfter,
+    Close,
+    Drop,
+    Fault,
+    Moment,
+    Network,
+    Setup,
+    Step,
+    Stream,
+    Talk,
+    View,
+)
+
+__all__ = ["CALM", "CONTENDED", "GRID", "draw_contended", "draw_random"]
+
+GRID = 0.01
+"""Seconds between the instants of a contended plan."""
+CALM: dict[str, Any] = {"latency": 0.005}
+"""The settings of simkernel that random plans are meant for."""
+CONTENDED: dict[str, Any] = {"latency": 0.004, "jitter": 0.0, "quantum": GRID}
+"""The same for contended ones."""
+
+_HORIZON = 4.0  # seconds: beyond a keep-alive, so that idle connections expire in the middle
+_MOMENTS: tuple[Moment, ...] = get_args(Moment)
+
+# What does not outlive `Armoury.clear`, and leaves the server of use afterwards.
+_FAULTS = (
+    "accept_fin",
+    "accept_rst",
+    "slow_accept;seconds=300ms",
+    "blackhole",
+    "before_head",
+    "before_head_rst",
+    "close_reading;how=rst",
+    "delay;seconds=400ms",
+    "head_fin;after=30",
+    "head_rst;after=30",
+    "garbage_status",
+    "informational",
+    "split;gap=20ms",
+    "eager",
+    "delayed;seconds=60ms",
+    "never",
+    "truncated;after=20",
+    "reset;after=20",
+    "until_close",
+    "length_too_long",
+    "length_too_short",
+    "no_last_chunk",
+    "stall;seconds=300ms",
+    "hang;after=10",
+    "second_response",
+    "no_done",
+    "no_finish",
+    "error_event",
+    "bad_json",
+    "close",
+    "idle_fin",
+    "idle_rst;seconds=100ms",
+    "stale",
+    "stale;how=rst",
+    "close_after;requests=2",
+    "error_then_fin",
+    "half_close",
+    "unavailable",
+    "rate_limited",
+    "refuse_upgrade",
+    "slow_upgrade;seconds=200ms",
+    "wrong_accept",
+    "websocket_fin",
+    "websocket_rst",
+    "half_open",
+)
+_STANDING = (
+    "refuse",
+    "accept_paused",
+    "kill",
+    "restart;down=500ms",
+    "sigterm_abort",
+    "sigterm_drain;timeout=500ms",
+    "brown_out;factor=5",
+    "engine_death",
+    "sleep",
+)
+_STRIKES = ("partition", "refuse", "fill_backlog", "slow", "bandwidth", "lose_syn", "reset", "reset", "blackhole")
+
+
+def draw_random(chance: random.Random) -> list[Step]:
+    """Anything, at any time."""
+    setup = _setup(chance)
+    calls = chance.randint(3, 14)
+    drawn: list[Step] = [_call(chance, number, setup) for number in range(calls)]
+    drawn += [_view(chance, number) for number in range(1, chance.choice((1, 1, 2, 3)))]
+    drawn += [Cancel(at=_time(chance), call=chance.randrange(calls)) for _ in range(_few(chance, calls // 3))]
+    drawn += [_cancel_after(chance, calls) for _ in range(_few(chance, calls // 4))]
+    if chance.random() < 0.7:
+        drawn += [_strike(chance, setup) for _ in range(chance.randint(1, 3))]
+    if chance.random() < 0.25:
+        drawn.append(Close(at=_time(chance), drain=chance.choice((0.0, 0.0, 0.1, 1.0, 5.0))))
+    return [setup, *sorted(drawn, key=lambda step: step.at)]
+
+
+def draw_contended(chance: random.Random) -> list[Step]:
+    """Few slots, many callers, coincidences, and cancels in the middle of a hand-over."""
+    slots = chance.randint(1, 3)
+    setup = Setup(
+        agents=chance.randint(1, 2),
+        concurrency=slots,
+        connector_limit=slots + chance.choice((0, 0, 1)),
+        per_agent=chance.choice((None, None, 1)),
+        max_waiting=chance.choice((None, None, None, 2)),
+        queue_timeout=chance.choice((None, None, None, 10 * GRID)),
+        timeout=chance.choice((20.0, 20.0, 20.0, 12 * GRID)),
+    )
+    calls = chance.randint(3, 8)
+    instants = [chance.randrange(12) * GRID for _ in range(chance.randint(1, 3))]
+    drawn: list[Step] = [_call(chance, number, setup, at=chance.choice(instants), plain=0.7) for number in range(calls)]
+    drawn += [_cancel_after(chance, calls, turns=7) for _ in range(chance.randint(1, 3))]
+    drawn += [Cancel(at=chance.randrange(30) * GRID, call=chance.randrange(calls)) for _ in range(_few(chance, 2))]
+    if chance.random() < 0.3:
+        drawn.append(_strike(chance, setup, at=chance.randrange(20) * GRID))
+    if chance.random() < 0.2:
+        drawn.append(Close(at=chance.randrange(30) * GRID, drain=chance.choice((0.0, 5 * GRID, 1.0))))
+    return [setup, *sorted(drawn, key=lambda step: step.at)]
+
+
+def _setup(chance: random.Random) -> Setup:
+    return Setup(
+        agents=chance.randint(1, 4),
+        concurrency=chance.randint(1, 5),
+        connector_limit=chance.randint(1, 6),
+        per_agent=chance.choice((None, None, 1, 2)),
+        queue_timeout=chance.choice((None, None, None, 0.2, 1.0)),
+        max_waiting=chance.choice((None, None, None, 1, 4)),
+        timeout=chance.choice((20.0, 20.0, 20.0, 1.0, 0.15)),
+        connect_timeout=chance.choice((5.0, 5.0, 0.5)),
+        keepalive_timeout=chance.choice((4.0, 4.0, 0.1, 1.0)),
+    )
+
+
+def _call(chance: random.Random, number: int, setup: Setup, at: float | None = None, plain: float = 0.4) -> CallStep:
+    common: dict[str, Any] = {
+        "at": _time(chance) if at is None else at,
+        "call": number,
+        "view": chance.choice((0, 0, 0, 1, 2)) if at is None else 0,
+        "agent": chance.randrange(setup.agents),
+        "tokens": chance.randint(1, 8),
+    }
+    if chance.random() < plain:
+        return Ask(**common)
+    sort = chance.choice(("stream", "stream", "batch", "many", "talk"))
+    if sort == "stream":
+        return Stream(
+            **common,
+            leave_after=chance.choice((None, None, 1, 2)),
+            how=chance.choice(("break", "drop")),
+            pause=chance.choice((0.0, 0.0, 0.02)),
+        )
+    if sort == "batch":
+        return Batch(**common, prompts=chance.randint(1, 5))
+    if sort == "many":
+        how: Any = chance.choice(("send_all", "send_all_batched", "stream_all"))
+        return AskMany(**common, prompts=chance.randint(1, 6), how=how)
+    return Talk(**common, messages=chance.randint(1, 3), pause=chance.choice((0.0, 0.0, 0.1)))
+
+
+def _view(chance: random.Random, number: int) -> Step:
+    if chance.random() < 0.1:
+        return Drop(at=_time(chance), view=number)
+    how: Any = chance.choice(("by_tag", "sample", "select", "slice"))
+    return View(
+        at=chance.choice((0.0, _time(chance))),
+        view=number,
+        of=chance.randrange(number),
+        how=how,
+        first=chance.randrange(3),
+        count=chance.randint(1, 3),
+    )
+
+
+def _cancel_after(chance: random.Random, calls: int, turns: int = 12) -> Step:
+    return CancelAfter(
+        call=chance.randrange(calls),
+        of=chance.randrange(calls),
+        moment=chance.choice(_MOMENTS),
+        turns=chance.randrange(turns),
+    )
+
+
+def _strike(chance: random.Random, setup: Setup, at: float | None = None) -> Step:
+    common: dict[str, Any] = {
+        "at": _time(chance) if at is None else at,
+        "agent": chance.choice((None, *range(setup.agents))),
+    }
+    sort = chance.random()
+    if sort < 0.45:
+        what: Any = "kill" if chance.random() < 0.02 else chance.choice(_STRIKES)
+        return Network(**common, what=what, lasting=chance.uniform(0.05, 3.0), amount=chance.choice((1, 2, 10)))
+    if sort < 0.85:
+        return Fault(**common, fault=chance.choice(_FAULTS), times=chance.choice((1, 1, 2, None)))
+    return Fault(**common, fault=chance.choice(_STANDING), times=None, lasting=chance.uniform(0.05, 2.0))
+
+
+def _time(chance: random.Random) -> float:
+    return round(chance.uniform(0.0, _HORIZON) if chance.random() < 0.5 else chance.uniform(0.0, 0.3), 4)
+
+
+def _few(chance: random.Random, most: int) -> int:
+    return chance.randint(0, max(most, 0))

@@ -1,0 +1,142 @@
+"""What callers are told: one result for each prompt, its own, in time, and no failure without a reason."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hunt.oracles.oracle import Oracle
+from hunt.steps import Moment
+from hunt.world import Call, Prompt
+from swarmpool import (
+    AcquireTimeout,
+    ConnectFailed,
+    FailureKind,
+    MisuseError,
+    PoolClosed,
+    QueueTimeout,
+    TooManyWaiting,
+)
+
+__all__ = ["AnswersAreTheirOwn", "CallersAreServedInOrder", "NothingIsDoneTwice"]
+
+_CLOSE = 1e-6  # seconds
+
+
+class AnswersAreTheirOwn(Oracle):
+    """Each prompt has one result: the words its server says to it, or a failure with a reason in the plan. Whoever was
+    cancelled ends cancelled, and nobody else does."""
+
+    def happens(self, moment: Moment, call: Call) -> None:
+        if moment != "ended":
+            return
+        if call.raised is not None:
+            self._judge_error(call, call.raised)
+        elif call.sort == "websockets":
+            for said, heard in call.results:
+                self.must(said == heard, f"{call} said {said!r} and heard {heard!r}")
+        elif call.results or not call.left:
+            self._judge_results(call)
+
+    def at_rest(self) -> None:
+        for call in self.world.calls.values():
+            task = call.task
+            if task is None or not task.done():
+                continue
+            self.must(task.cancelled() or not call.was_cancelled, f"{call} was cancelled and ended otherwise")
+            if not task.cancelled() and task.exception() is not None:
+                self.must(False, f"{call} raised {task.exception()!r}")
+
+    def _judge_results(self, call: Call) -> None:
+        if len(call.results) != len(call.prompts):
+            self.must(False, f"{call} has {len(call.prompts)} prompts and {len(call.results)} results")
+            return
+        for prompt, result in zip(call.prompts, call.results, strict=True):
+            self._judge_result(call, prompt, result)
+
+    def _judge_result(self, call: Call, prompt: Prompt, result: Any) -> None:
+        self.must(result is not None, f"{call} has no result for {prompt.nonce}")
+        if result is None:
+            return
+        if result.success:
+            self.must(
+                result.text == prompt.expected and result.kind is None,
+                f"{call} was told {result.text!r} for {prompt.nonce}, not {prompt.expected!r}",
+            )
+            return
+        self.must(
+            prompt.expected.startswith(result.text),
+            f"{call} failed with {result.text!r} for {prompt.nonce}, which begins not {prompt.expected!r}",
+        )
+        self.must(self._is_excused(call, prompt, result), f"{call} failed without a reason: {result!r}")
+
+    def _is_excused(self, call: Call, prompt: Prompt, result: Any) -> bool:
+        world = self.world
+        excuses = {
+            FailureKind.CLOSED: world.closing is not None,
+            FailureKind.QUEUE_TIMEOUT: world.setup.queue_timeout is not None,
+            FailureKind.TOO_MANY_WAITING: world.setup.max_waiting is not None,
+            FailureKind.ABANDONED: call.left,
+            FailureKind.TIMEOUT: result.wire_seconds >= world.setup.timeout - _CLOSE or prompt.agent in world.disturbed,
+        }
+        return excuses.get(result.kind, result.kind is not None and prompt.agent in world.disturbed)
+
+    def _judge_error(self, call: Call, error: BaseException) -> None:
+        self.must(self._may_raise(call, error), f"{call} raised without a reason: {error!r}")
+
+    def _may_raise(self, call: Call, error: BaseException) -> bool:
+        world, setup = self.world, self.world.setup
+        if isinstance(error, asyncio.CancelledError):
+            return call.was_cancelled
+        if isinstance(error, PoolClosed):
+            return world.closing is not None
+        if isinstance(error, MisuseError):
+            return False
+        if isinstance(error, QueueTimeout):
+            return setup.queue_timeout is not None
+        if isinstance(error, TooManyWaiting):
+            return setup.max_waiting is not None or (call.sort == "websockets" and setup.connector_limit == 1)
+        if call.sort != "websockets":
+            return False
+        if isinstance(error, AcquireTimeout | ConnectFailed) and setup.connector_limit == 1:
+            return True
+        return isinstance(error, AcquireTimeout) or bool(call.agents & world.disturbed) or world.closing is not None
+
+
+class CallersAreServedInOrder(Oracle):
+    """Of two callers in one line the first is given his slot first. A line is the whole pool's, or an agent's where
+    agents have limits of their own."""
+
+    def __init__(self, world: Any) -> None:
+        super().__init__(world)
+        self._line: list[Call] = []
+
+    def happens(self, moment: Moment, call: Call) -> None:
+        if moment == "called" and call.sort in ("post", "stream") and not self.world.kind.asks_first:
+            self._line.append(call)
+
+    def at_rest(self) -> None:
+        latest: dict[int, tuple[float, Call]] = {}
+        for call in self._line:
+            if not call.results or call.results[0] is None or not call.results[0].attempts:
+                continue
+            line = -1 if self.world.setup.per_agent is None else call.prompts[0].agent
+            served = call.began + call.results[0].queue_seconds
+            before = latest.get(line)
+            if before is not None:
+                self.must(served >= before[0] - _CLOSE, f"{call} was served before {before[1]}, who had come first")
+            latest[line] = max(before or (served, call), (served, call), key=lambda each: each[0])
+
+
+class NothingIsDoneTwice(Oracle):
+    """No server has a prompt more often than its result says it was sent; what was never sent, never. A success was
+    sent."""
+
+    def at_rest(self) -> None:
+        for call in self.world.calls.values():
+            results = call.results or [None] * len(call.prompts)
+            for prompt, result in zip(call.prompts, results, strict=False):
+                most = 1 if result is None else result.attempts
+                self.must(prompt.arrived <= most, f"{call}: {prompt.nonce} arrived {prompt.arrived} times of {most}")
+                if result is not None and result.success:
+                    self.must(prompt.arrived > 0, f"{call}: {prompt.nonce} was answered and never arrived")

@@ -1,0 +1,170 @@
+"""What a plan is made of: frozen steps, each at an instant in virtual seconds from the plan's beginning.
+
+A step refers to calls, views and agents by number. One whose call or view is not there (a shrunk plan has lost it) does
+nothing, or takes the whole pool; an agent's number is taken modulo the size of the view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "Ask",
+    "AskMany",
+    "Batch",
+    "CallStep",
+    "Cancel",
+    "CancelAfter",
+    "Close",
+    "Drop",
+    "Fault",
+    "Moment",
+    "Network",
+    "Setup",
+    "Step",
+    "Stream",
+    "Talk",
+    "View",
+]
+
+Moment = Literal["called", "granted", "arrived", "answered", "ended"]
+"""What happens to a call: it begins; a slot is handed to it; the server has its request; the server has its answer; its
+caller has a result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something that happens `at` so many seconds."""
+
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup(Step):
+    """What there is: `agents` in the fleet, and the limits of the pool. Without such a step: these."""
+
+    agents: int = 2
+    concurrency: int = 2
+    connector_limit: int = 2
+    per_agent: int | None = None
+    queue_timeout: float | None = None
+    max_waiting: int | None = None
+    timeout: float = 20.0
+    connect_timeout: float = 5.0
+    keepalive_timeout: float = 4.0
+
+    @property
+    def limit(self) -> int:
+        """Requests in flight at most."""
+        return min(self.concurrency, self.connector_limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View(Step):
+    """Make sub-pool number `view` of view number `of`; 0 is the pool."""
+
+    view: int
+    of: int = 0
+    how: Literal["by_tag", "sample", "select", "slice"] = "slice"
+    first: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop(Step):
+    """Forget sub-pool number `view`."""
+
+    view: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStep(Step):
+    """A caller of the pool, who is a task of his own. `tokens` is how long an answer may be."""
+
+    call: int
+    view: int = 0
+    agent: int = 0
+    tokens: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask(CallStep):
+    """One prompt, one answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream(CallStep):
+    """A stream, read with `pause` seconds behind each chunk, and left after `leave_after` chunks if that is given."""
+
+    leave_after: int | None = None
+    how: Literal["break", "drop"] = "break"
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(CallStep):
+    """`prompts` prompts to one agent by `post_batch`."""
+
+    prompts: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskMany(CallStep):
+    """`prompts` prompts to all agents of the view."""
+
+    prompts: int = 4
+    how: Literal["send_all", "send_all_batched", "stream_all"] = "send_all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk(CallStep):
+    """A websocket is borrowed, `messages` are said on it with `pause` seconds behind each, and it is given back."""
+
+    messages: int = 1
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel(Step):
+    """Cancel call number `call`."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelAfter(Step):
+    """Cancel call number `call` so many turns of the loop after a moment of call number `of`."""
+
+    call: int
+    of: int
+    moment: Moment = "ended"
+    turns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network(Step):
+    """The network goes wrong, for one agent or for all (None). `lasting` and `amount` where the fault takes them."""
+
+    what: Literal["partition", "refuse", "fill_backlog", "slow", "bandwidth", "lose_syn", "reset", "blackhole", "kill"]
+    agent: int | None = 0
+    lasting: float = 1.0
+    amount: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault(Step):
+    """A fault of the fleet's catalogue, at one agent or at all (None); `times` how often it strikes, None for ever, and
+    for those that hold for a server as a whole."""
+
+    fault: str
+    agent: int | None = 0
+    times: int | None = 1
+    lasting: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close(Step):
+    """Close the pool while the rest goes on."""
+
+    drain: float = 0.0
