@@ -77,8 +77,8 @@ class Kernel:
 
     def run_due(self) -> None:
         """Do what has come due by now."""
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= self.now:
+        agenda, now = self._agenda, self.now
+        while agenda and agenda[0][0] <= now:
             _, _, _, work, subject = heapq.heappop(agenda)
             work(subject)
 

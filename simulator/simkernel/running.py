@@ -42,9 +42,13 @@ class Result(Generic[T]):
     error: BaseException | None
     """What `main` raised, or what ended the run; None from `run`, which raises it."""
     trace: list[Event]
-    digest: str
     statistics: Statistics
     unhandled: list[Unhandled]
+
+    @property
+    def digest(self) -> str:
+        """24 hexadecimal digits that are equal for equal traces, worked out anew each time."""
+        return digest(self.trace)
 
 
 def run(main: Main[T], seed: int = 4711, **settings: Any) -> Result[T]:
@@ -82,7 +86,7 @@ def attempt(main: Main[T], seed: int = 4711, **settings: Any) -> Result[T]:
     if error is not None:
         error.add_note(f"simkernel: seed {seed}, after {net.now - net.started:g} virtual seconds")
     net.statistics.seconds = net.now - net.started
-    return Result(seed, value, error, net.trace.events, digest(net.trace.events), net.statistics, unhandled)
+    return Result(seed, value, error, net.trace.events, net.statistics, unhandled)
 
 
 def verify(main: Main[T], seed: int = 4711, **settings: Any) -> Result[T]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
     from simkernel.faults import Net
+    from simkernel.tcp import End
 
 __all__ = ["SimSelector"]
 
@@ -28,7 +29,7 @@ class SimSelector(selectors.BaseSelector):
     def __init__(self, net: Net) -> None:
         self._net = net
         self._keys: dict[int, selectors.SelectorKey] = {}
-        self._turns_at_once = 0
+        self._last_turn = net.settings.max_turns  # unless time passes before it
         self.next_timer: Callable[[], float | None] = _no_timer
         self.waiting: Callable[[], str] = str
 
@@ -61,12 +62,14 @@ class SimSelector(selectors.BaseSelector):
         Raises SimDeadlock when nothing ever will, and SimLivelock.
         """
         net = self._net
-        net.statistics.turns += 1
-        self._count_turn()
+        statistics = net.statistics
+        statistics.turns += 1
+        if statistics.turns > self._last_turn:
+            raise self._livelock()
         if net.settings.processing:
             net.now += net.settings.processing * net.chance.random()
         net.run_due()
-        ready = self._ready()
+        ready = self._ready() if net.stirred else []
         if not ready and (timeout is None or timeout > 0):
             self._let_time_pass()
             net.run_due()
@@ -75,41 +78,39 @@ class SimSelector(selectors.BaseSelector):
 
     def _let_time_pass(self) -> None:
         net = self._net
-        dues = [due for due in (net.next_due(), self.next_timer()) if due is not None]
-        if not dues:
+        due, timer = net.next_due(), self.next_timer()
+        if timer is not None and (due is None or timer < due):
+            due = timer
+        if due is None:
             raise SimDeadlock(f"nothing will ever happen: {self.waiting()}")
-        if min(dues) > net.now:
-            net.now = min(dues)
-            self._turns_at_once = 0
+        if due > net.now:
+            net.now = due
+            self._last_turn = net.statistics.turns + net.settings.max_turns
         if net.now - net.started > net.settings.max_seconds:
             raise SimLivelock(f"{net.settings.max_seconds:g} virtual seconds and no end: {self.waiting()}")
 
-    def _count_turn(self) -> None:
-        self._turns_at_once += 1
-        if self._turns_at_once > self._net.settings.max_turns:
-            raise SimLivelock(
-                f"{self._turns_at_once} turns of the loop and no time passes at {self._net.now:g} s: {self.waiting()}"
-            )
+    def _livelock(self) -> SimLivelock:
+        turns, now = self._net.settings.max_turns + 1, self._net.now
+        return SimLivelock(f"{turns} turns of the loop and no time passes at {now:g} s: {self.waiting()}")
 
     def _ready(self) -> Ready:
-        stirred = self._net.stirred
-        if not stirred:
-            return []
         ready: Ready = []
-        for number, end in list(stirred.items()):
+        stirred = self._net.stirred
+        for number, end in tuple(stirred.items()):
             key = self._keys.get(number)
-            mask = 0
-            if key is not None and key.events & _READ and end.is_readable():
-                mask |= _READ
-            if key is not None and key.events & _WRITE and end.is_writable():
-                mask |= _WRITE
-            if key is not None and mask:
+            if key is not None and (mask := _mask(key.events, end)):
                 ready.append((key, mask))
             else:
                 del stirred[number]
         if len(ready) > 1:
             self._net.chance.shuffle(ready)  # epoll(7) promises no order
         return ready
+
+
+def _mask(events: int, end: End) -> int:
+    """What of `events` has come about."""
+    mask = _READ if events & _READ and end.is_readable() else 0
+    return mask | _WRITE if events & _WRITE and end.is_writable() else mask
 
 
 def _number(fileobj: FileDescriptorLike) -> int:

@@ -143,7 +143,8 @@ class End:
 
     def send(self, data: bytes | bytearray | memoryview) -> int | None:
         """Return how many bytes are on their way, None where there is no room. Raises as send(2) does."""
-        self._tell_error()
+        if self.error:
+            self._tell_error()
         if self.writing_shut or self.reset:
             raise_errno(errno.EPIPE)
         if self.state is not _CONNECTED:
@@ -166,11 +167,13 @@ class End:
         does."""
         if self.unread:
             data = self._take(limit)
-            self._tell_room()
+            if self.peer.blocked:
+                self._tell_room()
             return data
         if self.fin_received:
             return b""  # tcp_recvmsg(): the end of the stream comes before an error, which is kept for send(2)
-        self._tell_error()
+        if self.error:
+            self._tell_error()
         if self.reset:
             return b""
         if self.state is not _CONNECTED:
@@ -202,10 +205,9 @@ class End:
             self.peer.blocked = False
             self.kernel.later(connection.link.delay(self.kernel.chance), End.stir, self.peer)
 
-    def _tell_error(self) -> None:
-        if self.error:
-            number, self.error = self.error, 0
-            raise_errno(number)
+    def _tell_error(self) -> NoReturn:
+        number, self.error = self.error, 0
+        raise_errno(number)
 
     def shut_writing(self) -> None:
         """Send a FIN, once. Raises ENOTCONN where there is no connection."""
@@ -371,7 +373,10 @@ class Pipe:
         when = kernel.now
         if link.bandwidth and size:
             when = max(when, self.arrival - link.latency) + size / link.bandwidth
-        self.arrival = when = max(kernel.on_grid(when + link.delay(kernel.chance)), self.arrival)
+        when = kernel.on_grid(when + link.delay(kernel.chance))
+        if when < self.arrival:
+            when = self.arrival
+        self.arrival = when
         self.under_way += size
         self.queue.append(item)
         kernel.at(when, Pipe.deliver, self)
@@ -401,14 +406,15 @@ class Pipe:
             self.kernel.acknowledged(connection)
 
     def _deliver_data(self, data: bytes) -> None:
-        kernel, connection = self.kernel, self.connection
-        self.under_way -= len(data)
-        kernel.statistics.segments += 1
-        kernel.statistics.bytes += len(data)
+        kernel, connection, size = self.kernel, self.connection, len(data)
+        self.under_way -= size
+        statistics = kernel.statistics
+        statistics.segments += 1
+        statistics.bytes += size
         if connection.is_tls is None:
             connection.is_tls = data.startswith(_TLS_HANDSHAKE)
         if kernel.trace.segments:
-            facts = ("tls",) if connection.is_tls else (len(data), zlib.crc32(data))
+            facts = ("tls",) if connection.is_tls else (size, zlib.crc32(data))
             kernel.note("segment", self.mark, *facts)
         self.target.take_data(data)
 
