@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import Fingerprint
 
@@ -153,7 +153,7 @@ class AgentPool(View):
 
     async def stream_all(
         self, prompts: Iterable[str], max_tokens: int | None = None, **sampling: Any
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """The same, but each result as soon as it is there; `prompt_index` says whose it is.
 
         A consumer that falls behind holds the sending up. Leaving early cancels what is under way.
@@ -217,6 +217,10 @@ class AgentPool(View):
         """
         self._tree.check_open()
         return self._tree.websockets.pool(self._agent(agent_index), path, options)
+
+    def aggregating(self) -> Self:
+        """These agents for calls that merge the answers of others, which may have longer answers: here, the same."""
+        return self
 
     # ------------------------------------------------------------------- what a subclass with another dialect overrides
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import Fingerprint
 
@@ -152,6 +152,12 @@ class VLLMPool(AgentPool):
         size = self.size
         return await self._batches(everything, size, lambda number: number % size, max_tokens, sampling)
 
+    def aggregating(self) -> Self:
+        """A view of the same agents whose `max_tokens` is this one's `max_tokens_aggregation`."""
+        view = self._view(self._agents)
+        view._vllm = replace(self._vllm, max_tokens=self.max_tokens_aggregation)  # noqa: SLF001 - it is one of ours
+        return view
+
     def embeddings(self, model: str | None = None, **options: Any) -> EmbeddingPool:
         """These agents as an `EmbeddingPool` of the same tree: see `EmbeddingPool.over`. `model` None = the pool's."""
         return EmbeddingPool.over(self, self.model if model is None else model, **options)
@@ -195,6 +201,11 @@ class VLLMPool(AgentPool):
         return read_chat_delta(data)
 
     # ------------------------------------------------------------------------------------------------ the inside
+
+    def _view(self, agents: Iterable[Agent]) -> Self:
+        view = super()._view(agents)
+        view._vllm = self._vllm  # noqa: SLF001 - ours too; those of a view that is `aggregating` are not the root's
+        return view
 
     async def _model_and_tokens(
         self, agent: Agent, agent_index: int, length: int, max_tokens: int | None

@@ -352,7 +352,7 @@ async def test_leaving_stream_all_early_cancels_what_is_under_way(way: str) -> N
             assert response.text == "quick"
             break
         if way == "aclose":
-            await results.aclose()  # type: ignore[attr-defined]  # it is a generator
+            await results.aclose()
             assert pool.statistics().admission.in_flight == 0
         del results
         await eventually(lambda: pool.statistics().admission.in_flight == 0)
