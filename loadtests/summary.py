@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from loadtests.figures import DURATIONS, Figures
 from loadtests.thresholds import Finding
 
-__all__ = ["QUANTILES", "TITLES", "summary", "verdict"]
+__all__ = ["QUANTILES", "TITLES", "failed", "summary", "verdict"]
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -22,7 +22,7 @@ TITLES = {
 
 def summary(figures: Figures, findings: Iterable[Finding]) -> str:
     """Return the figures, the reuse ratio first, and the verdict."""
-    return "\n".join([_headline(figures), *_durations(figures), *_failures(figures), "", *verdict(findings)])
+    return "\n".join([_headline(figures), *_durations(figures), *failed(figures), "", *verdict(findings)])
 
 
 def _headline(figures: Figures) -> str:
@@ -45,7 +45,8 @@ def _durations(figures: Figures) -> list[str]:
     return lines
 
 
-def _failures(figures: Figures) -> list[str]:
+def failed(figures: Figures) -> list[str]:
+    """Return one line for each kind of failure."""
     return [f"failed: {kind} {number:,}" for kind, number in sorted(figures.failures.items())]
 
 

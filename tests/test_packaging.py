@@ -32,6 +32,8 @@ CLIENTS = {
     "fleetsim.proofs.httpx_client": {"httpx"},
     "fleetsim.proofs.openai_client": {"httpx2", "openai"},
 }
+# And what other extras bring.
+FURTHER = CLIENTS | {"fleetsim.cluster.dask": {"distributed"}}
 
 CLAIMS = [f"fleetsim.proofs.claims.{path.stem}" for path in PACKAGES["fleetsim"].glob("proofs/claims/[a-z]*.py")]
 # Modules without a test module of their own, and where they are tested instead.
@@ -137,7 +139,7 @@ def test_importing_the_library_takes_less_than_1_3_times_the_import_of_aiohttp(t
 def test_every_module_can_be_imported_and_defines_what_it_exports(name: str) -> None:
     if name.endswith("__main__"):
         return
-    for needed in CLIENTS.get(name, ()):
+    for needed in FURTHER.get(name, ()):
         pytest.importorskip(needed)
     module = importlib.import_module(name)
     exported = getattr(module, "__all__", [])
@@ -148,7 +150,7 @@ def test_every_module_can_be_imported_and_defines_what_it_exports(name: str) -> 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_what_a_package_exports_is_exported_by_the_module_that_defines_it(package: str) -> None:
     exported = set(importlib.import_module(package).__all__) - {"__version__"}
-    passed_over = ("__main__", package, *CLIENTS)
+    passed_over = ("__main__", package, *FURTHER)
     inner = [importlib.import_module(name) for name in modules(package) if not name.endswith(passed_over)]
     defined = {public for module in inner for public in getattr(module, "__all__", [])}
     assert exported - defined == set()
@@ -216,8 +218,8 @@ def test_the_extra_is_what_the_simulator_imports() -> None:
         (name.split(".")[0], module_name("fleetsim", path)) for path in sources("fleetsim") for name in imports(path)
     }
     plugin = {("pytest", "fleetsim.pytest_plugin"), ("pytest", "fleetsim.testing.gate")}
-    clients = {(needed, name) for name, all_needed in CLIENTS.items() for needed in all_needed}
-    assert {pair for pair in foreign if pair[0] not in allowed} == plugin | clients
+    further = {(needed, name) for name, all_needed in FURTHER.items() for needed in all_needed}
+    assert {pair for pair in foreign if pair[0] not in allowed} == plugin | further
 
 
 def test_the_clients_of_the_extra_are_tested() -> None:

@@ -103,6 +103,7 @@ class Run:
             "server_cpu_us": self.server_us,
             "shares": asdict(self.shares) | {"limit": self.shares.limit},
             "connections": self.figures.connections,
+            "failures": self.figures.written()["failures"],
             "points": [asdict(point) for point in self.points],
             "findings": [asdict(finding) for finding in self.findings],
         }

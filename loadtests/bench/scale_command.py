@@ -21,7 +21,7 @@ import aiohttp
 from loadtests.bench.scale import Load, Run, alternately, run_scale
 from loadtests.bench.soak import Rest, Soak, run_soak
 from loadtests.fleet import FleetFailed
-from loadtests.summary import verdict
+from loadtests.summary import failed, verdict
 
 __all__ = ["scale", "soak"]
 
@@ -55,6 +55,7 @@ def soak(arguments: Sequence[str] | None = None) -> int:
     _add(parser, "--agents", int, usual.agents, "Servers of the fleet.")
     _add(parser, "--in-flight", int, usual.in_flight, "Requests under way at once.")
     _add(parser, "--processes", int, usual.processes, "Processes that the fleet is spread over.")
+    _add(parser, "--ttft", float, usual.ttft, "Seconds until an answer.")
     _add(parser, "--stretch", float, usual.stretch, "Seconds that such a minute has.")
     _add(parser, "--growth", float, usual.growth, "Bytes by which the memory of either end may grow.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Also write the figures there.")
@@ -83,7 +84,7 @@ def _scale(given: argparse.Namespace) -> int:
     run = run_scale(load)
     for line in _points(run):
         print(line)
-    print(_cost(run), f"limited by {run.shares.limit}", *verdict(run.findings), sep="\n")
+    print(_cost(run), f"limited by {run.shares.limit}", *failed(run.figures), *verdict(run.findings), sep="\n")
     _write(given.json, run.as_dict())
     return 0 if run.met else 1
 
@@ -126,7 +127,7 @@ def _soak(given: argparse.Namespace) -> int:
     print(_machine())
     print(f"{'answered':>10}{'files':>7}{'tasks':>7}{'MB':>8}{'fleet: files':>14}{'MB':>8}", flush=True)
     run = run_soak(wanted, _tell)
-    print(*verdict(run.findings), sep="\n")
+    print(*failed(run.figures), *verdict(run.findings), sep="\n")
     _write(given.json, run.as_dict())
     return 0 if run.met else 1
 

@@ -8,9 +8,11 @@ many as at the first rest. Memory may grow by no more than a bound that is state
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -31,7 +33,7 @@ _MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """`minutes` stretches of load of `stretch` seconds each, by `in_flight` users.
+    """`minutes` stretches of load of `stretch` seconds each, by `in_flight` users, each answer after `ttft` seconds.
 
     `growth` is how much bigger the memory of either end may be at the last rest than at the first, in bytes.
     """
@@ -40,6 +42,7 @@ class Soak:
     agents: int = 4_000
     in_flight: int = 1_024
     processes: int = 1
+    ttft: float = 1.0
     stretch: float = 60.0
     growth: float = 16e6
 
@@ -80,6 +83,7 @@ class SoakRun:
         return {
             "soak": asdict(self.soak),
             "connections": self.figures.connections,
+            "failures": self.figures.written()["failures"],
             "rests": [asdict(rest) for rest in self.rests],
             "findings": [asdict(finding) for finding in self.findings],
         }
@@ -160,13 +164,21 @@ async def _settled(count: Callable[[], int]) -> int:
     return seen[-1]
 
 
+@contextlib.contextmanager
+def _profile(soak: Soak) -> Iterator[str]:
+    with tempfile.NamedTemporaryFile("w", prefix="soak-", suffix=".yaml", encoding="utf-8") as file:
+        file.write(f"ttft: {soak.ttft}\n")
+        file.flush()
+        yield file.name
+
+
 def run_soak(soak: Soak, tell: Callable[[Rest], None] = lambda _: None) -> SoakRun:
     """Run `soak` against a fleet of its own, and return what was measured; `tell` is given each rest.
 
     Raises FleetFailed when there cannot be such a fleet. Not inside a loop.
     """
     raise_open_files(soak.agents + soak.in_flight)
-    with child_fleet(soak.agents, processes=soak.processes) as fleet:
+    with _profile(soak) as profile, child_fleet(soak.agents, profile=profile, processes=soak.processes) as fleet:
         before = fleet.ledger()
         soaking = _Soaking(soak, fleet, tell)
         asyncio.run(soaking.run())

@@ -15,6 +15,7 @@ FleetError                      anything the fleet refuses or cannot do
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 __all__ = [
     "BindError",
@@ -43,6 +44,9 @@ class BindError(FleetError, OSError):
     def __init__(self, host: str, port: int | None, reason: str) -> None:
         self.host, self.port, self.reason = host, port, reason
         super().__init__(str(self))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int | None, str]]:
+        return type(self), (self.host, self.port, self.reason)  # for those that come from another process
 
     def __str__(self) -> str:
         where = self.host if self.port is None else f"{self.host} port {self.port}"
@@ -83,6 +87,9 @@ class LedgerTimeoutError(FleetError, TimeoutError):
     def __init__(self, timeout: float, wanted: Mapping[str, int], present: Mapping[str, int]) -> None:
         self.timeout, self.wanted, self.present = timeout, dict(wanted), dict(present)
         super().__init__(f"after {timeout:g} s: wanted {_listed(wanted)}, have {_listed(present)}")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[float, dict[str, int], dict[str, int]]]:
+        return type(self), (self.timeout, self.wanted, self.present)
 
 
 def _listed(figures: Mapping[str, int]) -> str:

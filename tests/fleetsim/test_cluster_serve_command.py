@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 from words import words_of
 
-from fleetsim import Fleet, Profile
+from fleetsim import Fleet
 from fleetsim.cli import run
-from fleetsim.cluster.ranks import Rank
-from fleetsim.cluster.serve_command import fleet_of
 
 LAUNCHERS: list[dict[str, str]] = [
     {"PALS_RANKID": "0", "PMI_SIZE": "5", "PALS_LOCAL_RANKID": "0"},
@@ -78,15 +76,6 @@ async def test_two_ranks_without_a_launcher_do_not_take_each_others_place(tmp_pa
             assert b"expected a rank of its own for each process" in complaint
             assert len(complaint.splitlines()) == 1
         assert (tmp_path / "0.tsv").exists()
-
-
-async def test_rules_and_ports_are_those_of_the_ranks_own_servers() -> None:
-    written = [{"fault": "eager", "where": {"server": 0}}, {"fault": "reset", "where": {"server": [1, 5]}}]
-    profile = Profile.parse({"faults": written})
-    fleet = fleet_of(Rank(2, local=1), 2, profile, "127.0.0.1", 9000)
-    assert [server.index for server in fleet] == [4, 5]
-    assert [(armed.number, armed.rule.fault.name) for armed in fleet.faults.rules()] == [(2, "reset")]
-    assert [server.port for server in fleet] == [9002, 9003]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 
@@ -25,3 +26,16 @@ def test_errors_of_ours_are_also_what_python_would_raise() -> None:
         raise errors.EndingError("no such ending")
     with pytest.raises(TimeoutError):
         raise errors.LedgerTimeoutError(1.0, {"open_now": 0}, {"open_now": 1})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.BindError("127.0.0.1", 80, "Permission denied"),
+        errors.LedgerTimeoutError(1.0, {"open_now": 0}, {"open_now": 1}),
+        errors.FleetError("no"),
+    ],
+)
+def test_errors_come_over_from_another_process_as_they_are(error: errors.FleetError) -> None:
+    came = pickle.loads(pickle.dumps(error))
+    assert (type(came), str(came), vars(came)) == (type(error), str(error), vars(error))

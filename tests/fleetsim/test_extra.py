@@ -14,6 +14,11 @@ def test_a_missing_module_of_the_extra_says_what_to_install(name: str) -> None:
     assert missing_extra(error) == f"fleetsim needs {package}: pip install 'swarmpool[fleet]'"
 
 
+def test_what_dask_needs_is_an_extra_of_its_own() -> None:
+    error = ModuleNotFoundError("No module named 'distributed'", name="distributed")
+    assert missing_extra(error) == "fleetsim needs distributed: pip install 'swarmpool[dask]'"
+
+
 @pytest.mark.parametrize("name", ["aiohttp", "fleetsim.cli", None])
 def test_other_missing_modules_are_another_matter(name: str | None) -> None:
     assert missing_extra(ModuleNotFoundError("gone", name=name)) is None

@@ -39,7 +39,7 @@ def test_a_table_has_a_row_for_one_process_and_one_for_two(tmp_path: Path, capsy
 
 @pytest.mark.slow
 def test_a_soak_whose_memory_may_not_grow_at_all_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
-    few = ["--minutes", "2", "--agents", "2", "--in-flight", "2", "--stretch", "0.1"]
+    few = ["--minutes", "2", "--agents", "2", "--in-flight", "2", "--stretch", "0.1", "--ttft", "0"]
     assert soak([*few, "--growth=-1e12"]) == 1
     assert "FAIL  memory: " in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ FIRST = Rest(100, descriptors=11, tasks=1, memory=50_000_000, fleet_descriptors=
 def test_a_soak_ends_as_it_was_after_its_first_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     told: list[Rest] = []
-    run = run_soak(Soak(minutes=2, agents=6, in_flight=4, stretch=0.2), told.append)
+    run = run_soak(Soak(minutes=2, agents=6, in_flight=4, stretch=0.2, ttft=0.01), told.append)
     assert [finding for finding in run.findings if not finding.met] == []
     assert told == list(run.rests)
     assert run.rests[0].answered < run.rests[1].answered == run.figures.responses

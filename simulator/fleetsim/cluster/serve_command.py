@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
+from fleetsim.cluster.part import part_of
 from fleetsim.cluster.ranks import Rank, job_of, rank_of
 from fleetsim.cluster.registry import registered
 from fleetsim.fleet import Fleet
-from fleetsim.profile import Profile
 from fleetsim.server import FleetEndpoint
 from fleetsim.settings import described_profile, profile_options
 from fleetsim.stopping import entered, told_to_stop
@@ -59,26 +58,11 @@ def serve(
     if described.tls:
         raise click.UsageError("tls: expected false, for ranks have no authority in common", ctx)
     try:
-        fleet = fleet_of(me, size, described, host, base_port)
+        port = None if base_port is None else base_port + (me.local or 0) * size
+        fleet = part_of(me.number, size, described, host=host, base_port=port)
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from error
     asyncio.run(_serve(fleet, me, register, advertise.replace("{host}", socket.gethostname())))
-
-
-def fleet_of(me: Rank, size: int, profile: Profile, host: str, base_port: int | None) -> Fleet:
-    """Return the part of the whole that is this rank's, with the rules of the profile that are for its servers.
-
-    Raises ValueError for a port that cannot be.
-    """
-    first = me.number * size
-    tags = {"rank": str(me.number)}
-    port = None if base_port is None else base_port + (me.local or 0) * size
-    plain = msgspec.structs.replace(profile, faults=())
-    fleet = Fleet(size, profile=plain, host=host, base_port=port, first_index=first, tags=tags)
-    for number, rule in enumerate(profile.faults, 1):
-        if any(rule.where.is_for_server(server.index, server.tags) for server in fleet):
-            fleet.faults.arm_any(rule, number=number)
-    return fleet
 
 
 async def _serve(fleet: Fleet, me: Rank, folder: Path, advertised: str) -> None:

@@ -17,7 +17,7 @@ from fleetsim.ledger import LedgerSnapshot, check_figures, has_come_to
 from fleetsim.shards.shard import Shard, ShardState
 from fleetsim.shards.together import one_error, together
 
-__all__ = ["ShardedFigures", "ShardedLedger", "ShardedSnapshot"]
+__all__ = ["ShardedFigures", "ShardedLedger", "ShardedSnapshot", "summed"]
 
 
 class ShardedFigures(TypedDict, total=False):
@@ -77,7 +77,7 @@ class ShardedLedger:
         Raises ControlError when a shard goes while it is asked. Cancelling it changes nothing.
         """
         figures = await together(_figures(shard) for shard in self._shards)
-        return _summed([each for each in figures if each is not None], tuple(self.lost))
+        return summed([each for each in figures if each is not None], tuple(self.lost))
 
     async def snapshot_of(self, server: int) -> LedgerSnapshot:
         """Return one server's figures, as they were at one instant, its peaks included.
@@ -143,7 +143,8 @@ async def _figures(shard: Shard) -> dict[str, Any] | None:
     return await shard.call("figures") if shard.state is ShardState.SERVING else shard.last_figures
 
 
-def _summed(each: Sequence[Mapping[str, Any]], lost: tuple[int, ...]) -> ShardedSnapshot:
+def summed(each: Sequence[Mapping[str, Any]], lost: tuple[int, ...]) -> ShardedSnapshot:
+    """Return the sums of snapshots as mappings."""
     histogram: Counter[int] = Counter()
     for figures in each:
         histogram.update(_histogram(figures))
