@@ -170,7 +170,6 @@ def guarded(here: world.World) -> Iterator[None]:
             _guard_foreign(undo)
             _guard_aiohttp(undo, here)
             random.seed(here.entropy.getrandbits(64))
-            gc.collect(0)
             gc.disable()  # finalizers run when the run says so
             yield
         finally:

@@ -68,6 +68,7 @@ def run(main: Main[T], seed: int = 4711, **settings: Any) -> Result[T]:
 def attempt(main: Main[T], seed: int = 4711, **settings: Any) -> Result[T]:
     """As `run`, but what it would raise is the result's `error`, beside the trace that led there."""
     _refuse_inside_a_loop()
+    gc.collect(1)  # the run before: nobody else does between runs, and once this one's net is old it would keep its run
     net = Net(seed, Settings(**settings))
     here, unhandled = World(net), list[Unhandled]()
     value: T | None = None

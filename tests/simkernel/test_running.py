@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from typing import Any
 
 import pytest
@@ -189,6 +190,25 @@ def test_what_is_left_is_cancelled() -> None:
 
     simkernel.run(leave)
     assert ended == [1]
+
+
+class Keeper:
+    """What holds the network and is held by it, as a listener to what happens there does."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        net.later(3600, id, self)
+
+
+def test_a_run_is_gone_when_the_next_one_begins() -> None:
+    """Between the runs of a hunt nobody else collects: all of them stayed, and each run's tasks were looked through."""
+    keepers: list[weakref.ref[Keeper]] = []
+
+    async def keep(net: Net) -> int:
+        keepers.append(weakref.ref(Keeper(net)))
+        return sum(each() is not None for each in keepers)
+
+    assert [simkernel.run(keep).value for _ in range(5)] == [1] * 5
 
 
 async def start_a_thread(net: Net) -> None:
