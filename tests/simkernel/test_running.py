@@ -197,7 +197,10 @@ class Keeper:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        net.later(3600, id, self)
+        net.later(3600, Keeper.hear, self)
+
+    def hear(self) -> None:
+        """An hour has passed."""
 
 
 def test_a_run_is_gone_when_the_next_one_begins() -> None:
