@@ -1,6 +1,7 @@
 """`python -m loadtests.bench [NAME ...] [--json FILE]`: run the benchmarks and print what came out.
 
-`scale` and `soak` are commands of their own, with options of their own: `python -m loadtests.bench scale --help`.
+`scale`, `soak` and `simulated-scale` are commands of their own, with options of their own: `python -m loadtests.bench
+scale --help`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from loadtests.bench.measure import Figure
 from loadtests.bench.pool_overhead import pool_overhead
 from loadtests.bench.scale_command import scale, soak
 from loadtests.bench.simulated import simulated_cost
+from loadtests.bench.simulated_scale import simulated_scale
 from loadtests.bench.start_up import start_up
 
 _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -34,7 +36,11 @@ _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "simulated": simulated_cost,
 }
 
-_COMMANDS: dict[str, Callable[[list[str]], int]] = {"scale": scale, "soak": soak}
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "scale": scale,
+    "soak": soak,
+    "simulated-scale": simulated_scale,
+}
 
 
 def main() -> None:
