@@ -124,7 +124,7 @@ async def _ask_many(world: World, step: AskMany, asked: Call, view: Any) -> None
 
 
 async def _talk(world: World, step: Talk, asked: Call, view: Any) -> None:
-    sockets = view.websockets(step.agent % view.size, "/echo", **world.websocket_options(min(asked.agents)))
+    sockets = world.websockets(view, step.agent % view.size, min(asked.agents))
     async with sockets.connection(timeout=LIMIT_OF_A_TALK) as websocket:
         for number in range(step.messages):
             said = f"n{step.call}.{number}"

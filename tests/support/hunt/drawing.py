@@ -68,6 +68,7 @@ _FAULTS = (
     "stall;seconds=300ms",
     "hang;after=10",
     "second_response",
+    "second_response;seconds=50ms",
     "no_done",
     "no_finish",
     "error_event",
@@ -127,15 +128,15 @@ def draw_contended(chance: random.Random) -> list[Step]:
         connector_limit=slots + chance.choice((0, 0, 1)),
         per_agent=chance.choice((None, None, 1)),
         max_waiting=chance.choice((None, None, None, 2)),
-        queue_timeout=chance.choice((None, None, None, 10 * GRID)),
-        timeout=chance.choice((20.0, 20.0, 20.0, 12 * GRID)),
+        queue_timeout=chance.choice((None, None, chance.randint(5, 16) * GRID)),
+        timeout=chance.choice((20.0, 20.0, chance.randint(14, 20) * GRID)),
     )
     calls = chance.randint(3, 8)
     instants = [chance.randrange(12) * GRID for _ in range(chance.randint(1, 3))]
     drawn: list[Step] = [_call(chance, number, setup, at=chance.choice(instants), plain=0.7) for number in range(calls)]
-    drawn += [_cancel_after(chance, calls, turns=7) for _ in range(chance.randint(1, 3))]
+    drawn += [_cancel_after(chance, calls) for _ in range(chance.randint(1, 4))]
     drawn += [Cancel(at=chance.randrange(30) * GRID, call=chance.randrange(calls)) for _ in range(_few(chance, 2))]
-    if chance.random() < 0.3:
+    if chance.random() < 0.4:
         drawn.append(_strike(chance, setup, at=chance.randrange(20) * GRID))
     if chance.random() < 0.2:
         drawn.append(Close(at=chance.randrange(30) * GRID, drain=chance.choice((0.0, 5 * GRID, 1.0))))
@@ -196,12 +197,16 @@ def _view(chance: random.Random, number: int) -> Step:
     )
 
 
-def _cancel_after(chance: random.Random, calls: int, turns: int = 12) -> Step:
+def _cancel_after(chance: random.Random, calls: int) -> Step:
+    """Mostly where a slot changes hands: as somebody is given one, or as somebody else ends."""
+    struck = chance.randrange(calls)
+    sort = chance.random()
+    if sort < 0.4:
+        return CancelAfter(call=struck, of=struck, moment="granted", turns=chance.randrange(4))
+    if sort < 0.7:
+        return CancelAfter(call=struck, of=chance.randrange(calls), moment="ended", turns=chance.randrange(4))
     return CancelAfter(
-        call=chance.randrange(calls),
-        of=chance.randrange(calls),
-        moment=chance.choice(_MOMENTS),
-        turns=chance.randrange(turns),
+        call=struck, of=chance.randrange(calls), moment=chance.choice(_MOMENTS), turns=chance.randrange(12)
     )
 
 

@@ -61,13 +61,17 @@ def _(step: Cancel, world: World) -> None:
 @perform.register
 def _(step: CancelAfter, world: World) -> None:
     cancel = partial(_cancel, world, step.call)
-    world.when(step.moment, step.of, lambda: world.loop.call_after_turns(step.turns, cancel))
+    strike = partial(world.loop.call_after_turns, step.turns - 1, cancel) if step.turns else cancel
+    world.when(step.moment, step.of, strike)
 
 
 @perform.register
 def _(step: Close, world: World) -> None:
     if world.closing is None:
         world.closing = asyncio.ensure_future(world.pool.close(step.drain))
+        world.closing_by = world.now() + step.drain
+        world.closing.add_done_callback(world.is_closed)
+        world.loop.call_after_turns(1, world.is_closing)
 
 
 @perform.register
@@ -84,6 +88,7 @@ def _(step: Network, world: World) -> None:
         options["count"] = step.amount
     elif step.what == "kill":
         world.dead.update(range(len(world.fleet)) if step.agent is None else {step.agent % len(world.fleet)})
+    world.severed |= step.what == "blackhole"
     world.disturb(step.agent)
     strike(world.target(step.agent), **options)
 
@@ -99,3 +104,4 @@ def _cancel(world: World, number: int) -> None:
     asked = world.calls.get(number)
     if asked is not None and asked.task is not None and asked.task.cancel():
         asked.was_cancelled = True
+        asked.cancelled_at = world.now() if asked.cancelled_at is None else asked.cancelled_at

@@ -134,7 +134,7 @@ class Cancel(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAfter(Step):
-    """Cancel call number `call` so many turns of the loop after a moment of call number `of`."""
+    """Cancel call number `call` so many turns of the loop after a moment of call number `of`; 0 is in its middle."""
 
     call: int
     of: int

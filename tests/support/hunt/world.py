@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pool_ledger import PoolLedger
+
 from hunt.steps import Moment, Setup
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from simkernel import Net, SimLoop
 
 __all__ = ["Call", "Prompt", "Request", "World"]
+
+_WEBSOCKETS: dict[str, Any] = {"connect_timeout": 20.0, "reconnect_delay": None, "seed": 1}
 
 
 @dataclass(slots=True)
@@ -43,6 +47,7 @@ class Call:
     task: asyncio.Task[None] | None = None
     was_cancelled: bool = False
     """Whether the plan has cancelled it before its end."""
+    cancelled_at: float | None = None
     left: bool = False
     """Whether the plan has it leave a stream before its end."""
     results: list[Any] = field(default_factory=list)
@@ -85,10 +90,15 @@ class World:
         """Agents that a fault has been meant for."""
         self.dead: set[int] = set()
         """Those that will never come back."""
+        self.severed = False
+        """Whether there are connections one end of which will never learn of the other's."""
         self.closing: asyncio.Task[None] | None = None
+        self.closing_by = 0.0
+        """When a drain is over."""
+        self.closed_at: float | None = None
         self.at_work: set[Request] = set()
         """Requests that a server is busy with."""
-        self.socket_options: dict[int, dict[str, Any]] = {}
+        self.ledgers: dict[int, PoolLedger] = {}
         self.tasks_before: set[asyncio.Task[Any]] = set()
         self._waiting: defaultdict[tuple[Moment, int], list[Callable[[], None]]] = defaultdict(list)
 
@@ -111,6 +121,15 @@ class World:
         for oracle in self.oracles:
             oracle.happens(moment, call)
 
+    def is_closing(self) -> None:
+        """Tell the oracles."""
+        for oracle in self.oracles:
+            oracle.closing()
+
+    def is_closed(self, _: object) -> None:
+        """A `close` of the plan's has returned."""
+        self.closed_at = self.now()
+
     def current_call(self) -> Call | None:
         """The call that is running now."""
         task = asyncio.current_task()
@@ -123,9 +142,12 @@ class World:
         endpoint = self.fleet.endpoints[agent % len(self.fleet)]
         return endpoint.host, endpoint.port
 
-    def websocket_options(self, agent: int) -> dict[str, Any]:
-        """Arguments for the websockets of an agent, the same each time."""
-        return self.socket_options.setdefault(agent, {"connect_timeout": 20.0, "reconnect_delay": None, "seed": 1})
+    def websockets(self, view: Any, index: int, agent: int) -> Any:
+        """The websockets of agent number `index` of a view, who is `agent` of the tree, under a ledger's eyes."""
+        ledger = self.ledgers.setdefault(agent, PoolLedger())
+        sockets = view.websockets(index, "/echo", **_WEBSOCKETS, on_event=ledger)
+        ledger.watch(sockets)
+        return sockets
 
     def disturb(self, agent: int | None) -> None:
         """From now on failures of this agent, or of all, have a reason."""

@@ -5,6 +5,8 @@ from hunt.oracles.books import SlotBooks, SocketBooks
 from hunt.oracles.oracle import Oracle
 from hunt.oracles.outside import SlotsAreBounded, SocketsAreBounded
 from hunt.oracles.rest import LedgersAgree, NothingIsLeft
+from hunt.oracles.timing import LimitsOfTimeHold
+from hunt.oracles.websockets import WebSocketBooks
 
 __all__ = ["ORACLES", "Oracle"]
 
@@ -16,6 +18,8 @@ ORACLES: tuple[type[Oracle], ...] = (
     NothingIsDoneTwice,
     SlotBooks,
     SocketBooks,
+    WebSocketBooks,
+    LimitsOfTimeHold,
     LedgersAgree,
     NothingIsLeft,
 )

@@ -58,6 +58,9 @@ class AnswersAreTheirOwn(Oracle):
         self.must(result is not None, f"{call} has no result for {prompt.nonce}")
         if result is None:
             return
+        self.must(
+            result.tree_index == prompt.agent, f"{call}: agent {prompt.agent} was asked, and told of is {result!r}"
+        )
         if result.success:
             self.must(
                 result.text == prompt.expected and result.kind is None,

@@ -83,6 +83,11 @@ class SlotBooks(Oracle):
             f"somebody waits to keep a socket and there is one: {self._limiter!r}, {books.kept} kept",
         )
 
+    def closing(self) -> None:
+        if hasattr(self, "_books"):
+            waiting = self._books.waiting + self._books.keepers_waiting
+            self.must(not waiting, f"the pool is closing, and {waiting} wait")
+
     def at_rest(self) -> None:
         if not hasattr(self, "_books"):
             return

@@ -28,6 +28,9 @@ class Oracle:
     def happens(self, moment: Moment, call: Call) -> None:
         """That moment of that call has come."""
 
+    def closing(self) -> None:
+        """The plan has called `close`, a turn of the loop ago."""
+
     def at_rest(self) -> None:
         """All callers have ended, every fault is over, and a long time has gone by. The pool may be open or closed."""
 

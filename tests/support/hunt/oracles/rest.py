@@ -22,7 +22,10 @@ class LedgersAgree(Oracle):
 
     def long_closed(self) -> None:
         self._agree("closed")
-        self.must(self._theirs() == 0, f"the pool is closed, and servers have {self._theirs()} connections open")
+        self.must(
+            self._theirs() == 0 or self.world.severed,
+            f"the pool is closed, and servers have {self._theirs()} connections open",
+        )
 
     def _theirs(self) -> int:
         """Connections open at the servers, but for those that read nothing and so cannot learn of their end."""
@@ -36,7 +39,7 @@ class LedgersAgree(Oracle):
         world = self.world
         theirs, kernels = world.fleet.ledger, world.net.statistics
         self.must(
-            self._theirs() == kernels.open_connections,
+            self._theirs() == kernels.open_connections or world.severed,
             f"{when} servers have {self._theirs()} connections open, and the client {kernels.open_connections}",
         )
         if not hasattr(world.pool, "statistics"):
@@ -46,7 +49,16 @@ class LedgersAgree(Oracle):
         self.must(ours.opened <= kernels.connections, f"{when} it counts {ours.opened} of {kernels.connections} opened")
         if not world.disturbed:
             same = ours.opened == theirs.opened == kernels.connections and ours.closed == theirs.closed
+            self._see_who_closed()
             self.must(same, f"{when} opened and closed are {ours.opened}, {ours.closed}; theirs {theirs!r}")
+
+    def _see_who_closed(self) -> None:
+        """A websocket's connection is the server's to end, once both have said goodbye."""
+        ledger = self.world.fleet.ledger
+        websockets = {each.connection for each in ledger.websocket_records()}
+        for each in ledger.connection_records():
+            by_client = each.ended_by != "server" or each.connection in websockets
+            self.must(by_client, f"a server has closed a connection before the pool did: {each}")
 
     def _see_reuse(self) -> None:
         ended_badly: set[int] = set()
