@@ -52,6 +52,11 @@ TESTED_ELSEWHERE = {
     "simkernel.settings": "simkernel/test_running.py",
     "simkernel.statistics": "simkernel/test_running.py",
     "simkernel.tcp": "simkernel/test_sockets.py",  # by the calls of its sockets
+    "simkernel.testing.marks": "simkernel/test_pytest_plugin.py",  # all of these by what a user's tests do
+    "simkernel.testing.provided": "simkernel/test_pytest_plugin.py",
+    "simkernel.testing.simulated": "simkernel/test_pytest_plugin.py",
+    "simkernel.testing.stand_in": "simkernel/test_pytest_plugin.py",
+    "simkernel.testing.telling": "simkernel/test_pytest_plugin.py",
     "simkernel.waiting": "simkernel/test_running.py",  # by what a deadlock says
     "simkernel.world": "simkernel/test_running.py",
 }
@@ -96,9 +101,11 @@ def test_neither_package_imports_the_other(package: str, stranger: str) -> None:
     assert guilty == []
 
 
-def test_simkernel_needs_nothing_but_python() -> None:
-    foreign = {name.split(".")[0] for path in sources("simkernel") for name in imports(path)}
-    assert foreign - {"simkernel", "_typeshed", *sys.stdlib_module_names} == set()
+def test_simkernel_needs_nothing_but_python_and_its_plugin_pytest() -> None:
+    own = {"simkernel", "_typeshed", *sys.stdlib_module_names}
+    foreign = {(path, name) for path in sources("simkernel") for name in imports(path) if name.split(".")[0] not in own}
+    assert {name for _, name in foreign} == {"pytest"}
+    assert {path.parent.name for path, _ in foreign if path.stem != "pytest_plugin"} == {"testing"}
 
 
 def test_the_library_needs_aiohttp_alone() -> None:

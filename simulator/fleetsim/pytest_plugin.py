@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fleetsim.fleet import Fleet
     from fleetsim.testing.depot import Depot
     from fleetsim.testing.gate import LeakGate
+    from fleetsim.testing.in_each_run import InEachRun
     from fleetsim.testing.journal import Account
     from fleetsim.testing.leaks import Watch
 
@@ -202,12 +203,17 @@ def skip_for_want_of_the_extra(error: ModuleNotFoundError) -> None:
 
 
 @pytest.fixture
-def fleet(request: pytest.FixtureRequest, _fleet_depot: Depot, _fleet_chosen: dict[str, Any]) -> Iterator[Fleet]:
+def fleet(request: pytest.FixtureRequest, _fleet_depot: Depot, _fleet_chosen: dict[str, Any]) -> Iterator[Any]:
     """A running `Fleet` of fake vLLM servers in a thread of its own, as good as new: nothing counted, nothing changed.
 
     Connections that the test leaves open are ended after it. Servers keep their ports for as long as the process has
     use for a fleet of these settings.
+
+    In a test that simkernel simulates it is a fleet in the loop of each run, whose seed is the run's where none is set.
     """
+    if is_simulated(request.node):
+        yield in_each_run(request.node, _fleet_chosen)
+        return
     lent = started(_fleet_depot.take, _fleet_chosen)
     request.node.stash.setdefault(FLEETS, []).append(lent)
     yield lent
@@ -230,6 +236,8 @@ def fleet_factory(
     from fleetsim.testing.depot import start, stop  # noqa: PLC0415 (the depot is here, so the extra is too)
 
     made: list[Fleet] = []
+    if is_simulated(request.node):
+        pytest.fail("fleet_factory: a simulated test has no threads; use `async with Fleet(...)` in it", pytrace=False)
 
     def make(**settings: Any) -> Fleet:
         made.append(started(start, _fleet_chosen | settings))
@@ -241,6 +249,25 @@ def fleet_factory(
         keep_account(request.node, each)
     while made:
         stop(made.pop())
+
+
+def is_simulated(item: pytest.Item) -> bool:
+    """Return whether simkernel's plugin runs the test; it is known by the fixture that has the item's seeds."""
+    return "simulated_seeds" in getattr(item, "fixturenames", ())
+
+
+def in_each_run(item: pytest.Item, settings: dict[str, Any]) -> InEachRun:
+    """Return what enters a fleet in every run of a simulated test. Settings that cannot be fail the test now."""
+    from fleetsim.testing.in_each_run import InEachRun  # noqa: PLC0415 (needs the extra, and the depot is here)
+    from fleetsim.testing.settings import make_fleet  # noqa: PLC0415 (as above)
+
+    started(make_fleet, settings)
+
+    def keep(account: Account) -> None:
+        item.stash[ACCOUNTS] = [account]
+
+    item.stash[FLEETS] = []
+    return InEachRun(settings, keep)
 
 
 def started(start: Callable[[dict[str, Any]], Fleet], settings: dict[str, Any]) -> Fleet:
@@ -277,7 +304,7 @@ def tell(item: pytest.Item, report: pytest.TestReport, wanted: str) -> None:
     """Add the journals of the test's fleets to the report of a failure, and write them to a file where wanted."""
     from fleetsim.testing.journal import account_of, journal_in_words, trace_path, write_trace  # noqa: PLC0415 (see above)
 
-    if report.when == "teardown":
+    if report.when == "teardown" or is_simulated(item):
         accounts = item.stash.get(ACCOUNTS, [])
     else:
         accounts = [account_of(fleet) for fleet in item.stash[FLEETS]]

@@ -4,12 +4,13 @@ SimError
 ├── SimEscape       the program tried to leave the simulation
 ├── SimDeadlock     everybody waits and nothing will ever come
 ├── SimLivelock     the loop turns and time does not pass, or the run takes longer than it may
-└── SimDivergence   two runs of one seed were not the same
+├── SimDivergence   two runs of one seed were not the same
+└── SimUnhandled    something went wrong in the program and nobody was told; raised by the pytest plugin
 """
 
 from __future__ import annotations
 
-__all__ = ["SimDeadlock", "SimDivergence", "SimError", "SimEscape", "SimLivelock"]
+__all__ = ["SimDeadlock", "SimDivergence", "SimError", "SimEscape", "SimLivelock", "SimUnhandled"]
 
 
 class SimError(RuntimeError):
@@ -30,3 +31,7 @@ class SimLivelock(SimError):
 
 class SimDivergence(SimError):
     """Two runs of the same seed differ. Names the first event that does."""
+
+
+class SimUnhandled(SimError):
+    """asyncio or Python was told of an error that nobody handled: a lost task exception, a warning in a finalizer."""

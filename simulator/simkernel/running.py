@@ -72,16 +72,19 @@ def attempt(main: Main[T], seed: int = 4711, **settings: Any) -> Result[T]:
     net = Net(seed, Settings(**settings))
     here, unhandled = World(net), list[Unhandled]()
     value: T | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     with guarded(here):
         loop = _open(net, unhandled)
         try:
             value = loop.run_until_complete(main(net))
-        except Exception as raised:  # noqa: BLE001  # it is the result's
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as raised:  # noqa: BLE001  # it is the result's, and pytest's outcomes are no Exception
             error = raised
-        unclean = _clean_up(loop)
+        finally:
+            unclean = _clean_up(loop)
+            _close(loop)
         error = error or unclean
-        _close(loop)
         gc.collect(0)  # what was never awaited or closed says so now, in this run
     error = error or next(iter(here.escapes), None)
     if error is not None:

@@ -298,3 +298,25 @@ async def test_a_run_inside_a_running_loop_is_refused() -> None:
 def test_a_setting_that_makes_no_sense_is_named(setting: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match=f"{setting}={wrong}: expected"):
         simkernel.run(talk, **{setting: wrong})
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_goes_through_and_leaves_nothing_open(raised: type[BaseException]) -> None:
+    """The leak gate sees a task or a loop that would be left."""
+
+    async def interrupted(net: Net) -> None:
+        net.keep = asyncio.create_task(asyncio.sleep(100))  # type: ignore[attr-defined]  # somebody must hold it
+        await asyncio.sleep(1)
+        raise raised
+
+    with pytest.raises(raised):
+        simkernel.attempt(interrupted)
+
+
+def test_an_outcome_of_pytest_is_an_error_like_any_other() -> None:
+    """They are no `Exception`: `pytest.raises` that meets none, for one."""
+
+    async def fail(net: Net) -> None:
+        pytest.fail("no")
+
+    assert isinstance(simkernel.attempt(fail).error, pytest.fail.Exception)
