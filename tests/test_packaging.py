@@ -38,6 +38,7 @@ FURTHER = CLIENTS | {"fleetsim.cluster.dask": {"distributed"}}
 CLAIMS = [f"fleetsim.proofs.claims.{path.stem}" for path in PACKAGES["fleetsim"].glob("proofs/claims/[a-z]*.py")]
 # Modules without a test module of their own, and where they are tested instead.
 TESTED_ELSEWHERE = {
+    "swarmpool.__main__": "swarmpool/test_cli.py",
     "swarmpool._version": "test_packaging.py",
     "fleetsim.exchange": "fleetsim/test_wire_turn.py",  # types alone: what passes between api and wire
     "fleetsim.faults.kinds": "fleetsim/test_wire_plan.py",  # interfaces alone, and what each kind does in a plan
