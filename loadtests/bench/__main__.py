@@ -1,7 +1,7 @@
 """`python -m loadtests.bench [NAME ...] [--json FILE]`: run the benchmarks and print what came out.
 
-`scale`, `soak` and `simulated-scale` are commands of their own, with options of their own: `python -m loadtests.bench
-scale --help`.
+`scale`, `soak`, `simulated-scale`, `peers` and `page` are commands of their own, with options of their own:
+`python -m loadtests.bench scale --help`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from loadtests.bench.connection_pool_cost import connection_pool_cost
 from loadtests.bench.fleet_cost import fleet_cost, rules_cost
 from loadtests.bench.limiter_cost import limiter_cost
 from loadtests.bench.measure import Figure
+from loadtests.bench.peers.command import page_command, peers_command
 from loadtests.bench.pool_overhead import pool_overhead
 from loadtests.bench.scale_command import scale, soak
 from loadtests.bench.simulated import simulated_cost
@@ -40,6 +41,8 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "scale": scale,
     "soak": soak,
     "simulated-scale": simulated_scale,
+    "peers": peers_command,
+    "page": page_command,
 }
 
 
