@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from http import HTTPStatus
+from random import Random
+
+import msgspec
 
 from fleetsim.api import make_app
 from fleetsim.engine import Halt
-from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Steered, WebSocket
+from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Steered, Unary, WebSocket
 from fleetsim.profile import Profile
 from hunt.world import Call, Request, World
 
@@ -22,7 +27,8 @@ def answers_told_to(worlds: list[World], seed: int) -> Callable[[int], Answer]:
     """What a Fleet is made with: vLLM's routes, and the one world that will be in the list is told of each request."""
 
     def make(index: int) -> Answer:
-        return _Told(worlds, index, make_app(PROFILE, seed=seed, index=index, in_flight=lambda: 0))
+        app = make_app(PROFILE, seed=seed, index=index, in_flight=lambda: 0)
+        return _Told(worlds, index, app, Random(f"order of choices {seed} {index}"))
 
     return make
 
@@ -30,8 +36,8 @@ def answers_told_to(worlds: list[World], seed: int) -> Callable[[int], Answer]:
 class _Told:
     """An `Answer`, and `Steered`."""
 
-    def __init__(self, worlds: list[World], index: int, app: Answer) -> None:
-        self._worlds, self._index, self._app = worlds, index, app
+    def __init__(self, worlds: list[World], index: int, app: Answer, chance: Random) -> None:
+        self._worlds, self._index, self._app, self._chance = worlds, index, app, chance
 
     async def __call__(self, request: ApiRequest) -> Reply | WebSocket:
         world = self._worlds[0]
@@ -49,9 +55,19 @@ class _Told:
                 world.at_work.difference_update(at_work)
         for call in calls:
             world.happens("answered", call)
+        if isinstance(reply, Unary):
+            reply = self._in_any_order(request.path, reply)
         if isinstance(reply, EventStream):
             return EventStream(_events(world, at_work, reply.events))
         return reply
+
+    def _in_any_order(self, path: str, reply: Unary) -> Unary:
+        """vLLM may send the choices of a batch in any order: `index` says whose each is."""
+        if path != "/v1/completions" or reply.status != HTTPStatus.OK:
+            return reply
+        told = json.loads(reply.body)
+        self._chance.shuffle(told["choices"])
+        return msgspec.structs.replace(reply, body=json.dumps(told).encode())
 
     def steer(self, *, pace: float, halt: Halt | None) -> None:
         """See `Steered.steer`."""

@@ -86,10 +86,10 @@ def draw_contended(chance: Random) -> Plan:
     ]
     for _ in range(chance.randint(1, 4)):
         aim = CancelAfter(
-            name=chance.randint(1, number),
+            name=chance.choice((0, chance.randint(1, number))),
             kind=chance.choice(_AIMS),
             number=chance.randint(1, number),
-            turns=chance.choice((0, 0, 1, 1, 2, 3, 5, 8)),
+            turns=chance.choice((None, None, 0, 0, 1, 2, 3, 5, 8)),
         )
         steps.append(aim)
     if chance.random() < 0.3:

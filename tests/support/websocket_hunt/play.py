@@ -39,6 +39,8 @@ from websocket_hunt.witness import Witness
 __all__ = ["play"]
 
 _SERVERS = 2
+_PINGS = Profile(ttft=0.02, ws_ping_interval=1.0, ws_ping_timeout=2.5)  # nobody who talks is deaf for so long
+_QUIET = 5.0  # seconds; more than the two together
 _LIVE = 300.0  # seconds within which all that is pending ends, once the world is well
 _PATIENCES = 3.0  # seconds for code that was cancelled to clean up: of a dial, of a check, of a close
 _SEEN = 60.0  # seconds until the fleet has seen the end of everything, if nothing was lost on the way
@@ -48,8 +50,10 @@ _GONE = 1100.0  # seconds until a kernel forgets a connection that nobody hears 
 async def play(net: Net, plan: Plan, stands: Mapping[str, type[Stand]] = STANDS) -> None:
     """Raises ViolationError for what did not hold."""
     lending = next((step for step in plan if isinstance(step, Lending)), Lending())
-    async with Fleet(_SERVERS, profile=Profile(ttft=0.02), seed=net.seed) as fleet:
-        game = Play(net, fleet, plan, stands[lending.kind], lending)
+    kind = stands[lending.kind]
+    profile = _PINGS if kind.listens else Profile(ttft=0.02)
+    async with Fleet(_SERVERS, profile=profile, seed=net.seed) as fleet:
+        game = Play(net, fleet, plan, kind, lending)
         await game.run()
         game.witness.check()
     await game.at_rest()
@@ -72,6 +76,7 @@ class Play:
         for ledger, pool in zip(self.witness.ledgers, self._stand.pools, strict=False):
             ledger.watch(pool)
             ledger.prewarmed = max((step.number for step in plan if isinstance(step, Prewarm)), default=0)
+        self._asking: dict[int, None] = {}
         self._tasks: dict[int, list[asyncio.Task[None]]] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
         self._prewarmings: list[Prewarming] = []
@@ -100,6 +105,7 @@ class Play:
         self._heal()
         await self._all_end()
         await self._newcomers_are_served()
+        await self._both_ends_agree()
         await self._close(5.0)
         self._look_back()
         await self._nothing_open_there()
@@ -161,25 +167,22 @@ class Play:
         number = self.witness.counts[event.kind]
         for aim in self._aims:
             if aim.kind is event.kind and aim.number == number:
-                loop: Any = self._loop
-                loop.call_after_turns(aim.turns, partial(self._cancel, aim.name))
+                self._strike(aim)
+
+    def _strike(self, aim: CancelAfter) -> None:
+        name = aim.name or next(iter(self._asking), 0)
+        loop: Any = self._loop
+        if aim.turns is None:
+            self._cancel(name)
+        else:
+            loop.call_after_turns(aim.turns, partial(self._cancel, name))
 
     # ---------------------------------------------------------------------------------------------- tasks
 
     async def _use(self, step: Use) -> None:
-        pool, begun = self._pool(step.which), self._loop.time()
-        user = User(step, pool, self.witness, realtime=self._lending.path == "/v1/realtime")
-        told = False
-
-        def answered(error: BaseException | None) -> None:
-            nonlocal told
-            if not told:
-                told = True
-                self.witness.answered(
-                    step.name, error, seconds=self._loop.time() - begun, timeout=step.timeout, closing=self._closing
-                )
-
-        user.begins = lambda: answered(None)
+        user = User(step, self._pool(step.which), self.witness, realtime=self._lending.path == "/v1/realtime")
+        user.begins = partial(self._answered, step, self._loop.time())
+        self._asking[step.name] = None
         try:
             await user.run()
         except SpoiltError as error:
@@ -187,7 +190,14 @@ class Play:
         except UseFailedError:
             pass
         except Exception as error:  # noqa: BLE001 - the witness judges what a pool may raise
-            answered(error)
+            user.begins(error)
+        finally:
+            self._asking.pop(step.name, None)
+
+    def _answered(self, step: Use, begun: float, error: BaseException | None) -> None:
+        self._asking.pop(step.name, None)
+        seconds = self._loop.time() - begun
+        self.witness.answered(step.name, error, seconds=seconds, timeout=step.timeout, closing=self._closing)
 
     async def _ask(self, step: Request) -> None:
         if not self._stand.answers:
@@ -244,6 +254,14 @@ class Play:
             await asyncio.wait([served], timeout=_LIVE)
             self.witness.must(served.done(), f"a newcomer is served once the world is well: {self._pool(which)!r}")
             self._see_end(served)
+
+    async def _both_ends_agree(self) -> None:
+        """When all is quiet the server has as many websockets as the pools: none is kept that is no more."""
+        if self._closing or not self._stand.listens or self.witness.troubled:
+            return
+        await asyncio.sleep(_QUIET)
+        there, here = self._fleet.ledger.websockets_open, sum(pool.statistics().open for pool in self._stand.pools)
+        self.witness.must(there == here, f"when quiet both ends have as many websockets: {there} there, {here} here")
 
     def _look_back(self) -> None:
         """When the pool is closed."""

@@ -123,12 +123,15 @@ class Cancel(Step):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class CancelAfter(Step):
-    """Whoever has that name is cancelled so many `turns` of the loop after the `number`-th event of this kind."""
+    """Somebody is cancelled so many `turns` of the loop after the `number`-th event of this kind; None: inside of it.
+
+    Whoever has that name; 0: whoever has waited longest without an answer, which at LEASED is whom it is handed to.
+    """
 
     name: int = 0
     kind: EventKind = EventKind.LEASED
     number: int = 1
-    turns: int = 0
+    turns: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import ClientError, WSMsgType
 
 from swarmpool import ConnectionPool, MisuseError
+from swarmpool.connector import has_unread
 from websocket_hunt.steps import Use
 from websocket_hunt.witness import Witness
 
@@ -37,8 +38,8 @@ class User:
     def __init__(self, step: Use, pool: ConnectionPool[Any], witness: Witness, *, realtime: bool) -> None:
         self._step, self._pool, self._witness, self._realtime = step, pool, witness, realtime
         self._said = 0
-        self.begins: Callable[[], None] = _nothing
-        """Called when it has its websocket."""
+        self.begins: Callable[[BaseException | None], None] = _nothing
+        """Called with None when it has its websocket."""
 
     async def run(self) -> None:
         """Lend, talk, give back. Raises what the pool raises, SpoiltError, UseFailedError as planned."""
@@ -97,7 +98,7 @@ class User:
                 pool.put(websocket)
 
     async def _talk(self, websocket: Any) -> None:
-        self.begins()
+        self.begins(None)
         try:
             for _ in range(self._step.times):
                 await self._exchange(websocket)
@@ -128,7 +129,7 @@ class User:
         await self._say(websocket)
         for _ in range(_UNREAD_LOOKS):
             await asyncio.sleep(_PATIENCE / _UNREAD_LOOKS)
-            if not websocket.unwatch():
+            if _has_come(websocket):
                 return
         raise SpoiltError("no answer to leave unread")
 
@@ -139,5 +140,11 @@ def _heard(text: str) -> str | None:
     return None if event["type"] == "session.created" else str(event["error"]).removeprefix("Unknown event type: ")
 
 
-def _nothing() -> None:
+def _has_come(websocket: Any) -> bool:
+    """Whether something has come that nobody has received."""
+    listening = getattr(websocket, "_under_way", None)
+    return has_unread(websocket) or (listening is not None and listening.done())
+
+
+def _nothing(_: BaseException | None) -> None:
     """Nobody wants to know."""
