@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from types import EllipsisType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from fleetsim.book import JOURNAL_LINES, Book
 from fleetsim.certificates import Authority
@@ -42,18 +42,16 @@ from fleetsim.open_files import check_open_files, raise_open_files
 from fleetsim.profile import Profile
 from fleetsim.server import FakeVLLMServer, FleetEndpoint, as_reached
 from fleetsim.testing.assertions import Assertions
-from fleetsim.thread import LoopThread
+from fleetsim.thread import Threaded
 from fleetsim.wire.endings import Ending, as_ending
 
 __all__ = ["Fleet"]
-
-T = TypeVar("T")
 
 # How often a renewal ends the connections of clients that come again before it gives up.
 _RENEWALS = 5
 
 
-class Fleet(Assertions):
+class Fleet(Threaded, Assertions):
     """`size` fake vLLM servers.
 
     `async with Fleet(8) as fleet:` runs them in the running loop; `with Fleet(8) as fleet:` runs the same in a thread
@@ -144,7 +142,6 @@ class Fleet(Assertions):
             at = "127.0.0.1" if control_token is None else host
             self._control = ControlPort(make_control(self, token=control_token), at, control_port)
         self._entered = False
-        self._thread: LoopThread | None = None
 
     def _answers(self) -> Callable[[int], Answer]:
         # Imported here, for whoever brings an `answer` needs none of what the routes need.
@@ -183,6 +180,11 @@ class Fleet(Assertions):
     def base_urls(self) -> tuple[str, ...]:
         """What OpenAI clients are given: `http://host:port/v1`. Raises FleetError before the fleet is entered."""
         return tuple(server.base_url for server in self)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The socket file of each server; none for a fleet on ports."""
+        return tuple(server.path for server in self if server.path is not None)
 
     def ssl_context(self) -> SSLContext:
         """Return a new context for clients, which trusts this fleet and nobody else: `AgentPool(..., ssl=context)`.
@@ -289,46 +291,6 @@ class Fleet(Assertions):
     ) -> None:
         await self._close()
 
-    def __enter__(self) -> Self:
-        """Start the fleet in a thread of its own. Raises what `async with` raises, and FleetError in a running loop."""
-        if is_loop_running():
-            raise FleetError("an event loop is running here: use `async with Fleet(...)`")
-        return self.start_in_thread()
-
-    def start_in_thread(self) -> Self:
-        """What a plain `with` does on entry, wherever it is called: in a running loop it blocks it for the while.
-
-        Raises what `async with` raises. Leaving is `__exit__`'s.
-        """
-        thread = LoopThread("fleetsim")
-        try:
-            thread.run(self.__aenter__())
-        except BaseException:
-            thread.stop()
-            raise
-        self._thread = thread
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            try:
-                thread.run(self._close())
-            finally:
-                thread.stop()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of the fleet from synchronous code: `fleet.run(fleet[0].drain())`.
-
-        Returns or raises what it does. Raises FleetError unless the fleet was entered with a plain `with`.
-        """
-        if self._thread is None:
-            work.close()
-            raise FleetError("only a fleet entered with a plain `with` has a loop of its own to run this in")
-        return self._thread.run(work)
-
     def _arm_profile(self) -> None:
         for rule in self.profile.faults:
             self._armoury.arm_any(rule)
@@ -376,11 +338,3 @@ async def turns(number: int) -> None:
     """Let the loop go round `number` times."""
     for _ in range(number):
         await asyncio.sleep(0)
-
-
-def is_loop_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

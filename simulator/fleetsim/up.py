@@ -7,25 +7,21 @@ import contextlib
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
-from fleetsim.control.running import announced
 from fleetsim.fleet import Fleet
 from fleetsim.profile import Profile
-from fleetsim.settings import Processes, described_profile, profile_options
+from fleetsim.service import Service, counted, figures_of, findable, is_whole, service_options
 from fleetsim.stopping import entered, told_to_stop
 from fleetsim.units import format_duration
 
 if TYPE_CHECKING:
-    from fleetsim.shards.fleet import ShardedFleet
-
-    AnyFleet = Fleet | ShardedFleet
+    from fleetsim.service import AnyFleet
 
 __all__ = ["up"]
 
@@ -36,88 +32,69 @@ _MOST_LISTED = 8
 @click.argument("size", type=click.IntRange(min=1))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--base-port", type=int, metavar="PORT", help="First port, the others count on. [free ports]")
+@click.option(
+    "--unix-dir",
+    type=click.Path(file_okay=False, resolve_path=True),
+    metavar="DIR",
+    help="Listen at socket files in it instead.",
+)
 @click.option("--hostfile", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it here.")
-@profile_options
-@click.option("--tls", is_flag=True, help="Speak TLS, by a CA made at the start.")
 @click.option(
     "--ca-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write that CA's certificate here.",
+    help="Write the CA's certificate here.",
 )
-@click.option(
-    "--processes", type=Processes(), metavar="N[:restart]", help="Spread over N; 2:restart renews a killed one."
-)
-@click.option("--control", type=int, metavar="PORT", help="Where `fleetsim fault` drives it; 0: free port.")
-@click.option("--control-token", envvar="FLEETSIM_CONTROL_TOKEN", metavar="TEXT", help="Needed to drive it, on --host.")
+@service_options
 def up(
     size: int,
     host: str,
     base_port: int | None,
+    unix_dir: str | None,
     hostfile: Path | None,
-    profile: str | None,
-    jitter: dict[str, Any] | None,
     ca_file: Path | None,
-    control: int | None,
-    control_token: str | None,
-    processes: tuple[int, bool] | None,
-    **settings: Any,
+    **given: Any,
 ) -> int:
     """Run SIZE fake vLLM servers until Ctrl-C. Example: fleetsim up 8 --ttft 80ms"""
     ctx = click.get_current_context()
-    described = described_profile(ctx, profile, jitter, settings)
-    if ca_file is not None and not described.tls:
+    service = Service.read(ctx, **given)
+    if ca_file is not None and not service.profile.tls:
         raise click.UsageError("--ca-file: expected --tls with it", ctx)
-    if control is None and ctx.get_parameter_source("control_token") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--control-token: expected --control with it", ctx)
-    token = None if control is None else control_token  # which may be in the environment for other commands
-    options: dict[str, Any] = {
-        "profile": described,
-        "host": host,
-        "base_port": base_port,
-        "control_port": control,
-        "control_token": token,
-    }
+    if hostfile is not None and unix_dir is not None:
+        raise click.UsageError("--hostfile: expected no --unix-dir with it, for a hostfile has ports", ctx)
     try:
-        fleet = Fleet(size, **options) if processes is None else _sharded(size, *processes, options)
+        fleet = service.maker("fleetsim up")(
+            size, profile=service.profile, host=host, base_port=base_port, unix_dir=unix_dir
+        )
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from error
-    return asyncio.run(_serve(fleet, hostfile, ca_file, driven=control is not None, token=token))
+    return asyncio.run(_serve(fleet, service, hostfile, ca_file))
 
 
-def _sharded(size: int, processes: int, restart: bool, options: dict[str, Any]) -> ShardedFleet:
-    from fleetsim.shards.fleet import ShardedFleet  # noqa: PLC0415 (a fleet in this process starts without it)
-
-    def report(line: str) -> None:
-        click.echo(f"fleetsim up: {line}", err=True)
-
-    return ShardedFleet(size, processes=processes, restart_shards=restart, report=report, **options)
-
-
-async def _serve(
-    fleet: AnyFleet, hostfile: Path | None, ca_file: Path | None, *, driven: bool, token: str | None
-) -> int:
+async def _serve(fleet: AnyFleet, service: Service, hostfile: Path | None, ca_file: Path | None) -> int:
     """Serve until told to stop. Returns the exit code: 1 when some servers have been lost for good."""
     whole = True
     async with told_to_stop() as stop, contextlib.AsyncExitStack() as stack:
         started = time.perf_counter()
         if await entered(stack, fleet, stop):
             took = time.perf_counter() - started
-            with _written(fleet, hostfile, ca_file) as (path, ca), _findable(fleet, driven, token) as control:
+            with _written(fleet, hostfile, ca_file) as (path, ca), findable(fleet, service) as control:
                 _announce(fleet, path, ca, took, control)
                 await stop.wait()
-                whole = isinstance(fleet, Fleet) or fleet.is_whole
-    figures = fleet.ledger.snapshot() if isinstance(fleet, Fleet) else await fleet.ledger.snapshot()
-    _print(f"stopped after {_counted(figures.requests, 'request')} on {_counted(figures.opened, 'connection')}")
+                whole = is_whole(fleet)
+    figures = await figures_of(fleet)
+    _print(f"stopped after {counted(figures.requests, 'request')} on {counted(figures.opened, 'connection')}")
     return 0 if whole else 1
 
 
 @contextlib.contextmanager
-def _written(fleet: AnyFleet, hostfile: Path | None, ca_file: Path | None) -> Iterator[tuple[Path, Path | None]]:
+def _written(fleet: AnyFleet, hostfile: Path | None, ca_file: Path | None) -> Iterator[tuple[Path | None, Path | None]]:
     """Write the hostfile, and with TLS the CA, where they were asked for, to stay, or else where they go with the
     fleet."""
     with tempfile.TemporaryDirectory(prefix="fleetsim-") as folder:
-        hosts = _write("--hostfile", fleet.hostfile, hostfile or Path(folder, "hosts.tsv"))
+        hosts = None
+        if not fleet.paths:
+            hosts = _write("--hostfile", fleet.hostfile, hostfile or Path(folder, "hosts.tsv"))
         ca = _write("--ca-file", fleet.ca_file, ca_file or Path(folder, "ca.pem")) if fleet.profile.tls else None
         yield hosts, ca
 
@@ -129,32 +106,27 @@ def _write(option: str, write: Callable[[Path], Path], path: Path) -> Path:
         raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror}") from error
 
 
-@contextlib.contextmanager
-def _findable(fleet: AnyFleet, driven: bool, token: str | None) -> Iterator[list[str]]:
-    """Let `fleetsim fault` find the fleet while it runs, if it is driven; the lines to print are yielded."""
-    if not driven:
-        yield []
-        return
-    with announced(fleet.control_url, size=len(fleet), token=token):
-        yield [f"control   {fleet.control_url}   try  fleetsim fault reset --server 0 --for 10s"]
-
-
-def _announce(fleet: AnyFleet, hostfile: Path, ca: Path | None, took: float, control: list[str]) -> None:
-    key = "sim" if fleet.profile.api_key is None else "(the profile's api_key)"
+def _announce(fleet: AnyFleet, hostfile: Path | None, ca: Path | None, took: float, control: list[str]) -> None:
+    base = f"{fleet.urls[0]}/v1"
     trust = "" if ca is None else f"--cacert {shlex.quote(str(ca))} "
+    at = f"--unix-socket {shlex.quote(str(fleet.paths[0]))} " if fleet.paths else ""
     body = '{"stream": true, "messages": [{"role": "user", "content": "hi"}]}'
     lines = [
-        f"{_counted(len(fleet), 'fake vLLM server')} ready in {took * 1000:.0f} ms   {_described(fleet.profile)}",
-        *(f"  {url}" for url in _listed(fleet.base_urls)),
-        f"hostfile  {hostfile}",
-        f"export OPENAI_BASE_URL={fleet.base_urls[0]} OPENAI_API_KEY={key}",
+        f"{counted(len(fleet), 'fake vLLM server')} ready in {took * 1000:.0f} ms   {_described(fleet.profile)}",
+        *(f"  {where}" for where in _listed([str(path) for path in fleet.paths] or fleet.base_urls)),
+        *([] if hostfile is None else [f"hostfile  {hostfile}", _exported(base, fleet.profile)]),
         *([] if ca is None else [f"export SSL_CERT_FILE={shlex.quote(str(ca))}"]),
-        f"try  curl -N {trust}{fleet.base_urls[0]}/chat/completions {_headers(fleet.profile)}-d '{body}'",
+        f"try  curl -N {at}{trust}{base}/chat/completions {_headers(fleet.profile)}-d '{body}'",
         *control,
         *_shards(fleet),
         "Ctrl-C stops them.",
     ]
     _print("\n".join(lines))
+
+
+def _exported(base: str, profile: Profile) -> str:
+    key = "sim" if profile.api_key is None else "(the profile's api_key)"
+    return f"export OPENAI_BASE_URL={base} OPENAI_API_KEY={key}"
 
 
 def _shards(fleet: AnyFleet) -> list[str]:
@@ -175,19 +147,16 @@ def _described(profile: Profile) -> str:
     return "  ".join([*facts, f"ending={profile.ending}"] if profile.ending else facts)
 
 
-def _listed(urls: tuple[str, ...]) -> list[str]:
-    if len(urls) <= _MOST_LISTED:
-        return list(urls)
-    return [*urls[: _MOST_LISTED - 2], f"... {len(urls) - _MOST_LISTED + 1} more, all in the hostfile", urls[-1]]
+def _listed(where: Sequence[str]) -> list[str]:
+    if len(where) <= _MOST_LISTED:
+        return list(where)
+    all_in = "" if where[0].startswith("/") else ", all in the hostfile"  # which lists no socket files
+    return [*where[: _MOST_LISTED - 2], f"... {len(where) - _MOST_LISTED + 1} more{all_in}", where[-1]]
 
 
 def _headers(profile: Profile) -> str:
     json = "-H 'Content-Type: application/json' "
     return json if profile.api_key is None else json + '-H "Authorization: Bearer $OPENAI_API_KEY" '
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _print(text: str) -> None:

@@ -30,6 +30,22 @@ def test_the_files_of_all_ranks_become_one(tmp_path: Path, capsys: pytest.Captur
         assert "--output: /none/hosts.tsv cannot be written: No such file" in capsys.readouterr().err
 
 
+def test_the_authorities_of_all_ranks_become_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ranks, ca = tmp_path / "ranks", tmp_path / "ca.pem"
+    gather = ["hostfile", str(ranks), "--ca-file", str(ca)]
+    with registered(ranks, Rank(1, 2), None, [FleetEndpoint("b", 1)], b"one ==\n"):
+        with registered(ranks, Rank(0, 2), None, [FleetEndpoint("a", 1)], b"nought\n"):
+            assert run(gather) == 0
+            assert ca.read_text() == "nought\none ==\n"
+        with registered(ranks, Rank(0, 2), None, [FleetEndpoint("a", 1)]):
+            assert run(gather) == 0
+            assert ca.read_text() == "one ==\n"
+    capsys.readouterr()
+    with registered(ranks, Rank(0, 1), None, [FleetEndpoint("a", 1)]):
+        assert run(gather) == 2
+    assert "--ca-file: expected ranks of `fleetsim serve --tls`, and none speaks TLS" in capsys.readouterr().err
+
+
 def test_missing_ranks_are_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with registered(tmp_path, Rank(1), None, [FleetEndpoint("a", 1)]):
         assert run(["hostfile", str(tmp_path), "--expect", "3", "--wait", "0.01"]) == 1

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 from words import words_of
 
@@ -78,17 +80,42 @@ async def test_two_ranks_without_a_launcher_do_not_take_each_others_place(tmp_pa
         assert (tmp_path / "0.tsv").exists()
 
 
+async def test_ranks_may_be_spread_speak_tls_and_be_driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    folder, hosts, ca = tmp_path / "ranks", tmp_path / "hosts.tsv", tmp_path / "ca.pem"
+    options = ("--size", "2", "--tls", "--processes", "2", "--control", "0")
+    async with rank(folder, LAUNCHERS[1], *options) as second, rank(folder, LAUNCHERS[0], "--size", "2", "--tls"):
+        gather = ["hostfile", str(folder), "--expect", "2", "--wait", "30s", "--output", str(hosts)]
+        assert await asyncio.to_thread(run, [*gather, "--ca-file", str(ca)]) == 0
+        assert "PRIVATE" not in "".join(path.read_text() for path in folder.iterdir())
+        urls = [line.split("\t")[0] for line in hosts.read_text().splitlines()]
+        assert [url.partition(":")[0] for url in urls] == ["https"] * 4
+        trusting = ssl.create_default_context(cafile=ca)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+            for url in urls:
+                async with session.get(f"{url}/health") as response:
+                    assert response.status == 200
+        assert second.stdout is not None
+        await second.stdout.readline()
+        control = (await second.stdout.readline()).decode()
+        command = control.partition("try  fleetsim ")[2].split()
+        assert command[:4] == ["fault", "reset", "--server", "2"]
+        assert await asyncio.to_thread(run, command) == 0
+        second.terminate()
+        out, complaints = await second.communicate()
+        assert (second.returncode, out, complaints) == (0, b"rank 1: stopped after 2 requests on 2 connections\n", b"")
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         ("", "Missing option '--register'"),
         ("--register /tmp --base-port 70000", "base_port: expected None or 1 to 65535 for 1 servers, got 70000"),
         ("--register /tmp --size 0", "Invalid value for '--size'"),
-        ("--register /tmp --profile {tls}", "tls: expected false, for ranks have no authority in common"),
+        ("--register /tmp --processes 2", "processes: expected 1 to 1 for 1 servers, got 2"),
+        ("--register /tmp --control-token t", "--control-token: expected --control with it"),
     ],
 )
-def test_bad_input_is_refused(options: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    profile = tmp_path / "tls.yaml"
-    profile.write_text("tls: true\n")
-    assert run(["serve", *options.format(tls=profile).split()]) == 2
+def test_bad_input_is_refused(options: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", *options.split()]) == 2
     assert complaint in capsys.readouterr().err

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from shard_on_paper import ShardOnPaper
 
-from fleetsim import FleetEndpoint
 from fleetsim.shards.driven import DrivenShards
 from fleetsim.shards.ledger import ShardedLedger
 from fleetsim.shards.rules import ShardedRules
@@ -13,9 +12,9 @@ async def test_servers_whose_process_is_gone_are_dead_and_their_requests_are_not
     shards = [ShardOnPaper(0, range(1)), ShardOnPaper(1, range(1, 3))]
     for shard in shards:
         shard.state = ShardState.LOST
-    endpoints = [FleetEndpoint("127.0.0.1", 8000 + index, {"n": str(index)}) for index in range(3)]
+    urls, tags = [f"http://127.0.0.1:{8000 + index}" for index in range(3)], [{"n": str(index)} for index in range(3)]
     ledger = ShardedLedger(shards, lambda server: shards[server > 0])
-    driven = DrivenShards(shards, ledger, ShardedRules(shards, [{}] * 3), lambda: endpoints)
+    driven = DrivenShards(shards, ledger, ShardedRules(shards, [{}] * 3), lambda: urls, tags)
     assert len(driven) == 3
     assert (await driven.servers())[2] == {
         "index": 2,

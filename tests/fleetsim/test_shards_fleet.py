@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import aiohttp
 import pytest
 from processes import is_running, until, until_gone
 from raw_http import Peer, get, post
@@ -301,6 +303,38 @@ async def test_a_process_that_ends_before_it_is_ready_is_said_with_its_code(monk
             pass
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket, which pytest's own need not be."""
+    with TemporaryDirectory(prefix="fleet-") as path:
+        yield Path(path)
+
+
+async def test_servers_of_every_process_listen_at_socket_files_of_one_folder(short_folder: Path) -> None:
+    async with ShardedFleet(3, processes=2, unix_dir=short_folder) as fleet:
+        assert [path.name for path in fleet.paths] == ["server-0.sock", "server-1.sock", "server-2.sock"]
+        for path, url in zip(fleet.paths, fleet.urls, strict=True):
+            connector = aiohttp.UnixConnector(str(path))
+            async with aiohttp.ClientSession(connector=connector) as session, session.get(f"{url}/health") as response:
+                assert response.status == 200
+        await fleet.ledger.wait_for(opened=3, open_now=0)
+        assert [server["url"] for server in await fleet.servers()] == ["http://localhost"] * 3
+        with pytest.raises(FleetError, match=r"servers have no port: they listen at .*server-0\.sock and so on"):
+            _ = fleet.endpoints
+    assert os.listdir(short_folder) == []
+
+
+async def test_a_killed_shard_listens_at_its_socket_files_again(short_folder: Path) -> None:
+    lines = Lines()
+    async with ShardedFleet(2, processes=2, unix_dir=short_folder, restart_shards=True, report=lines) as fleet:
+        os.kill(pids_of(fleet)[1], signal.SIGKILL)
+        assert "was killed by SIGKILL" in await lines.next()
+        assert "serves again" in await lines.next()
+        connector = aiohttp.UnixConnector(str(fleet.paths[1]))
+        async with aiohttp.ClientSession(connector=connector) as session, session.get("http://x/health") as response:
+            assert response.status == 200
+
+
 def test_code_without_a_loop_uses_it_too() -> None:
     with ShardedFleet(2, processes=2) as fleet:
         with urllib.request.urlopen(f"{fleet.urls[1]}/health", timeout=10) as response:
@@ -336,6 +370,8 @@ async def test_it_is_entered_once_and_only_where_it_can_be() -> None:
         ({"base_port": 65535}, "base_port: expected None or 1 to 65534 for 2 servers, got 65535"),
         ({"keepalive_timeout": -1}, "keepalive_timeout: expected seconds of at least 0, or None for never, got -1"),
         ({"tls": "yes"}, "tls: expected True, False, or None for the profile's, got 'yes'"),
+        ({"first_index": -1}, "first_index: expected a whole number of at least 0, got -1"),
+        ({"unix_dir": "/s", "base_port": 8000}, "base_port: expected None beside unix_dir, got 8000"),
         ({"ending": "slow"}, "unknown ending 'slow'; expected one of "),
         (
             {"profile": Profile.parse({"faults": [{"fault": "reset", "times": 1}]})},

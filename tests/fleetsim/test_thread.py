@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Self
 
 import pytest
 
-from fleetsim.thread import LoopThread
+from fleetsim.errors import FleetError
+from fleetsim.thread import LoopThread, Threaded
 
 
 async def where() -> tuple[str, asyncio.AbstractEventLoop]:
@@ -51,3 +53,37 @@ def test_stopping_cancels_what_still_runs() -> None:
     thread.run(begin())
     thread.stop()
     assert cancelled.is_set()
+
+
+class Place(Threaded):
+    """Knows in which thread it was entered and left."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.seen = error, list[str]()
+
+    async def __aenter__(self) -> Self:
+        self.seen.append(threading.current_thread().name)
+        if self.error is not None:
+            raise self.error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.seen.append(threading.current_thread().name)
+
+
+def test_a_plain_with_enters_and_leaves_in_one_thread() -> None:
+    with Place() as place:
+        assert place.run(where())[0] == "fleetsim"
+    assert place.seen == ["fleetsim", "fleetsim"]
+    with pytest.raises(FleetError, match="only a fleet entered with a plain `with`"):
+        place.run(where())
+
+
+def test_an_entry_that_fails_leaves_no_thread() -> None:
+    with pytest.raises(ArithmeticError, match="not today"), Place(ArithmeticError("not today")):
+        pytest.fail("it cannot be entered")  # pragma: no cover
+
+
+async def test_in_a_running_loop_it_says_what_to_write_instead() -> None:
+    with pytest.raises(FleetError, match=r"an event loop is running here: use `async with Place\(\.\.\.\)`"), Place():
+        pytest.fail("it cannot be entered")  # pragma: no cover

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from processes import is_running, running, until_gone
@@ -71,6 +72,27 @@ async def test_with_tls_it_says_whom_to_trust(named: bool, tmp_path: Path) -> No
     assert await asyncio.to_thread(trust.exists) is named
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket, which pytest's own need not be."""
+    with TemporaryDirectory(prefix="fleet-") as path:
+        yield Path(path).resolve()
+
+
+@pytest.mark.parametrize("spread", [(), ("--processes", "2")])
+async def test_at_socket_files_it_prints_what_works_there(spread: tuple[str, ...], short_folder: Path) -> None:
+    named = Path("..", *[".."] * len(Path.cwd().parts), *short_folder.parts[1:])
+    async with running("2", "--unix-dir", str(named), "--output-tokens", "3", *spread) as (process, lines):
+        assert [line.strip() for line in lines[1:3]] == [f"{short_folder}/server-{index}.sock" for index in range(2)]
+        assert not any(line.startswith(("hostfile", "export")) for line in lines)
+        shell = lines[3].removeprefix("try  ")
+        curl = await asyncio.to_thread(subprocess.run, shell, shell=True, capture_output=True, timeout=60, check=True)
+        assert curl.stdout.count(b"data: ") == 1 + 3 + 1
+        process.terminate()
+        out, complaints = await process.communicate()
+        assert (out, complaints) == (b"stopped after 1 request on 1 connection\n", b"")
+
+
 async def test_flags_lie_over_the_profile_and_the_profile_over_the_defaults(tmp_path: Path) -> None:
     profile = tmp_path / "profile.yaml"
     profile.write_text("model: from-file\nttft: 2m\nkeepalive_timeout: 9s\napi_key: s3cret\n")
@@ -127,6 +149,8 @@ def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> st
         ("1 --model ''", "'--model': expected a name, got "),
         ("2 --base-port 65535", "base_port: expected None or 1 to 65534 for 2 servers, got 65535"),
         ("1 --profile /none.yaml", "/none.yaml: cannot be read: No such file or directory"),
+        ("2 --unix-dir /s --hostfile h.tsv", "--hostfile: expected no --unix-dir with it"),
+        ("2 --unix-dir /s --base-port 80", "base_port: expected None beside unix_dir, got 80"),
         ("2 --processes 3", "processes: expected 1 to 2 for 2 servers, got 3"),
         ("2 --processes 2:again", "'--processes': expected a whole number of at least 1, such as 2, or 2:restart, got"),
         ("2 --processes 0", "'--processes': expected a whole number of at least 1, such as 2, or 2:restart, got '0'"),

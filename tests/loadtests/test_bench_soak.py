@@ -26,7 +26,7 @@ def test_a_soak_ends_as_it_was_after_its_first_minute(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("name", ["descriptors", "tasks", "fleet_descriptors"])
 def test_one_more_than_after_the_first_minute_is_one_too_many(name: str) -> None:
     last = replace(FIRST, **{name: getattr(FIRST, name) + 1})
-    (missed,) = (finding for finding in judge_rests(FIRST, last, 1e6) if not finding.met)
+    (missed,) = (finding for finding in judge_rests(FIRST, last, 1e6, 1e6) if not finding.met)
     assert missed.name == name.replace("fleet_", "fleet's ")
 
 
@@ -34,7 +34,7 @@ def test_one_more_than_after_the_first_minute_is_one_too_many(name: str) -> None
 def test_memory_may_grow_by_the_bound_and_no_more(name: str, said: str) -> None:
     def missed(growth: int) -> list[str]:
         last = replace(FIRST, **{name: getattr(FIRST, name) + growth})
-        return [finding.name for finding in judge_rests(FIRST, last, 1e6) if not finding.met]
+        return [finding.name for finding in judge_rests(FIRST, last, 1e6, 1e6) if not finding.met]
 
     assert (missed(1_000_000), missed(1_000_001)) == ([], [said])
 

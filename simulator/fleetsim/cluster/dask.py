@@ -67,7 +67,7 @@ class FleetPlugin(WorkerPlugin):
         if number is None:
             return
         host = worker.ip if self._host is None else self._host
-        self._fleet = part_of(number, self._size, self._profile, host=host, base_port=self._base_port)
+        self._fleet = part_of(Fleet, number, self._size, self._profile, host=host, base_port=self._base_port)
         await self._fleet.__aenter__()
         self._entered = True
 

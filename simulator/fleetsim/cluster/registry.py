@@ -4,11 +4,13 @@
 
 Guarantees. A file appears whole or not at all, on every node that shares the folder: it is written beside, brought to
 the disk, and given its name in one step. No rank takes the place of another that may still run; what an earlier job, or
-a process of this node that is gone, has left behind is replaced.
+a process of this node that is gone, has left behind is replaced. A rank that speaks TLS has the certificate of its
+authority in that line, as `ca=`; no private key is in the folder.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import socket
@@ -29,7 +31,7 @@ _MARK = "# fleetsim "
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What one rank says: who it is, and its servers as lines of a hostfile."""
+    """What one rank says: who it is, its servers as lines of a hostfile, and with TLS whom to trust for them: PEM."""
 
     rank: int
     ranks: int | None = None
@@ -37,10 +39,12 @@ class Registration:
     node: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     lines: tuple[str, ...] = ()
+    ca: bytes | None = None
 
     def written(self) -> str:
         """Return the text of its file."""
-        words = {"rank": self.rank, "ranks": self.ranks, "job": self.job, "node": self.node, "pid": self.pid}
+        ca = None if self.ca is None else base64.b64encode(self.ca).decode()
+        words = {"rank": self.rank, "ranks": self.ranks, "job": self.job, "node": self.node, "pid": self.pid, "ca": ca}
         head = " ".join(f"{word}={value}" for word, value in words.items() if value is not None)
         return f"{_MARK}{head}\n{''.join(self.lines)}"
 
@@ -51,12 +55,14 @@ class Registration:
 
 
 @contextlib.contextmanager
-def registered(folder: Path, rank: Rank, job: str | None, endpoints: Iterable[FleetEndpoint]) -> Iterator[Path]:
-    """Let the file of `rank` be there while the context lasts.
+def registered(
+    folder: Path, rank: Rank, job: str | None, endpoints: Iterable[FleetEndpoint], ca: bytes | None = None
+) -> Iterator[Path]:
+    """Let the file of `rank` be there while the context lasts; `ca` is its authority's certificate.
 
     Raises FleetError when the folder cannot be written, or when the file of a rank that may still run is there.
     """
-    registration = Registration(rank.number, rank.ranks, job, lines=tuple(hostfile_lines(endpoints)))
+    registration = Registration(rank.number, rank.ranks, job, lines=tuple(hostfile_lines(endpoints)), ca=ca)
     path = folder / f"{rank.number}.tsv"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +149,7 @@ def _read(path: Path) -> Registration | None:
 
 
 def _parsed(words: Mapping[str, str], lines: tuple[str, ...]) -> Registration:
-    ranks = words.get("ranks")
+    ranks, ca = words.get("ranks"), words.get("ca")
     return Registration(
         rank=int(words["rank"]),
         ranks=None if ranks is None else int(ranks),
@@ -151,4 +157,5 @@ def _parsed(words: Mapping[str, str], lines: tuple[str, ...]) -> Registration:
         node=words["node"],
         pid=int(words["pid"]),
         lines=lines,
+        ca=None if ca is None else base64.b64decode(ca, validate=True),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fleetsim.control.driven import Described
 from fleetsim.faults.rules import Rule
 from fleetsim.faults.scripts import ScriptRule
-from fleetsim.server import FleetEndpoint, ServerState
+from fleetsim.server import ServerState
 from fleetsim.shards.ledger import ShardedLedger
 from fleetsim.shards.rules import ShardedRules
 from fleetsim.shards.shard import Shard, ShardState
@@ -18,16 +18,18 @@ __all__ = ["DrivenShards"]
 
 
 class DrivenShards:
-    """`shards` as a `Driven`. `endpoints` says where the servers are."""
+    """`shards` as a `Driven`. `urls` and `tags` are those of all servers, from the first shard's first on."""
 
     def __init__(
         self,
         shards: Sequence[Shard],
         ledger: ShardedLedger,
         rules: ShardedRules,
-        endpoints: Callable[[], Sequence[FleetEndpoint]],
+        urls: Callable[[], Sequence[str]],
+        tags: Sequence[Mapping[str, str]],
     ) -> None:
-        self._shards, self._ledger, self._rules, self._endpoints = shards, ledger, rules, endpoints
+        self._shards, self._ledger, self._rules = shards, ledger, rules
+        self._urls, self._tags = urls, tags
 
     def __len__(self) -> int:
         return sum(len(shard.servers) for shard in self._shards)
@@ -41,13 +43,13 @@ class DrivenShards:
         if shard.state is ShardState.SERVING:
             answered: list[Described] = await shard.call("servers")
             return answered
-        endpoints = self._endpoints()
+        urls, first = self._urls(), self._shards[0].servers[0]
         return [
             {
                 "index": index,
-                "url": endpoints[index].url,
+                "url": urls[index - first],
                 "state": ServerState.DEAD.value,
-                "tags": dict(endpoints[index].tags),
+                "tags": dict(self._tags[index - first]),
                 "open_now": 0,
                 "in_flight": 0,
                 "requests": None,

@@ -7,30 +7,34 @@ import dataclasses
 import itertools
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from ssl import SSLContext
 from types import EllipsisType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 
 from fleetsim.book import JOURNAL_LINES
+from fleetsim.certificates import Authority
 from fleetsim.control.app import answer_for
 from fleetsim.control.port import ControlPort, check_control
 from fleetsim.errors import FleetError
 from fleetsim.faults.catalogue import Fault
 from fleetsim.faults.rules import Rule
+from fleetsim.faults.scripts import ScriptRule
 from fleetsim.faults.where import Where
-from fleetsim.fleet import authority_for, is_loop_running, vouching
+from fleetsim.fleet import authority_for, vouching
 from fleetsim.fleet_options import (
     Tags,
+    check_first_index,
     check_journal_lines,
     check_ports,
     check_profile,
     check_seed,
     check_size,
     check_tls,
+    socket_paths,
     spread_ports,
     spread_tags,
     write_hostfile,
@@ -44,18 +48,16 @@ from fleetsim.shards.rules import ShardedRules
 from fleetsim.shards.shard import Shard, ShardState
 from fleetsim.shards.sharded_rule import ShardedRule
 from fleetsim.shards.together import together
-from fleetsim.thread import LoopThread
+from fleetsim.thread import Threaded
 from fleetsim.wire.endings import Ending, as_ending
 from fleetsim.wire.settings import check_keepalive_timeout
 
 __all__ = ["ShardedFleet"]
 
-T = TypeVar("T")
-
 logger = logging.getLogger("fleetsim")
 
 
-class ShardedFleet:
+class ShardedFleet(Threaded):
     """`size` fake vLLM servers, spread over `processes`, for what is more than one loop can serve.
 
     `async with` runs them beside the running loop; a plain `with` does the same from code without one, and `run` what
@@ -82,6 +84,7 @@ class ShardedFleet:
         host: str = "127.0.0.1",
         base_port: int | None = None,
         seed: int | None = None,
+        first_index: int = 0,
         tags: Tags = None,
         ending: str | Ending | None = None,
         keepalive_timeout: float | EllipsisType | None = ...,
@@ -90,7 +93,8 @@ class ShardedFleet:
         journal_lines: int = JOURNAL_LINES,
         control_port: int | None = None,
         control_token: str | None = None,
-        tls: bool | None = None,
+        tls: bool | Authority | None = None,
+        unix_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         check_size(size)
         check_processes(processes, size)
@@ -99,6 +103,7 @@ class ShardedFleet:
         check_profile(profile)
         check_host(host)
         check_seed(seed)
+        check_first_index(first_index)
         check_journal_lines(journal_lines)
         check_tls(tls)
         self.profile = profile = profile if profile is not None else Profile()
@@ -106,7 +111,9 @@ class ShardedFleet:
         idle = profile.keepalive_timeout if isinstance(keepalive_timeout, EllipsisType) else keepalive_timeout
         check_keepalive_timeout(idle)
         ended = profile.ending if ending is None else ending
-        self._host, self._tags = host, spread_tags(tags, size)
+        paths = socket_paths(unix_dir, size, first_index, base_port=base_port)
+        self.paths = tuple(path for path in paths if path is not None)
+        self._first, self._host, self._tags = first_index, host, spread_tags(tags, size, first_index=first_index)
         self._ports = tuple(spread_ports(base_port, None, size))
         self._words: dict[str, object] = {
             # Its rules are numbered here, and go to the shards they are for.
@@ -118,23 +125,25 @@ class ShardedFleet:
             "tell_connection": tell_connection,
             "ending_header": ending_header,
             "journal_lines": journal_lines,
+            "unix_dir": None if unix_dir is None else os.path.abspath(unix_dir),
         }
         self._authority = authority_for(host, profile.tls if tls is None else tls)
         self._words["tls"] = None if self._authority is None else dataclasses.asdict(self._authority.parts)
         self._restart, self._report = restart_shards, logger.warning if report is None else report
-        self.shards = tuple(Shard(number, servers) for number, servers in enumerate(spread_servers(size, processes)))
+        spread = spread_servers(size, processes, first=first_index)
+        self.shards = tuple(Shard(number, servers) for number, servers in enumerate(spread))
         self.ledger = ShardedLedger(self.shards, self._home)
         self._rules = ShardedRules(self.shards, self._tags)
+        self._first_rules = list(enumerate(profile.faults, 1))
         for rule in profile.faults:
             self._rules.homes(rule)
-        self._driven = DrivenShards(self.shards, self.ledger, self._rules, lambda: self.endpoints)
+        self._driven = DrivenShards(self.shards, self.ledger, self._rules, lambda: self.urls, self._tags)
         self._control: ControlPort | None = None
         if control_port is not None:
             at = "127.0.0.1" if control_token is None else host
             self._control = ControlPort(answer_for(self._driven, token=control_token), at, control_port)
         self._entered = False
         self._watches: list[asyncio.Task[None]] = []
-        self._thread: LoopThread | None = None
 
     def __repr__(self) -> str:
         return f"<ShardedFleet of {len(self)} over {len(self.shards)} processes>"
@@ -149,7 +158,10 @@ class ShardedFleet:
 
     @property
     def endpoints(self) -> tuple[FleetEndpoint, ...]:
-        """Host, port and tags of each server. Raises FleetError before the fleet is entered."""
+        """Host, port, tags and scheme of each server. Raises FleetError before the fleet is entered, and for a fleet on
+        Unix sockets."""
+        if self.paths:
+            raise FleetError(f"servers have no port: they listen at {self.paths[0]} and so on")
         ports = [port for shard in self.shards for port in shard.ports or ()]
         if len(ports) < len(self):
             raise FleetError("endpoints: expected a fleet that has been entered")
@@ -158,7 +170,11 @@ class ShardedFleet:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """`http://host:port` of each server. Raises FleetError before the fleet is entered."""
+        """`http://host:port` of each server; on Unix sockets `http://localhost`, for a connector that knows the path.
+
+        Raises FleetError before the fleet is entered."""
+        if self.paths:
+            return (f"{'http' if self._authority is None else 'https'}://localhost",) * len(self)
         return tuple(endpoint.url for endpoint in self.endpoints)
 
     @property
@@ -189,6 +205,14 @@ class ShardedFleet:
         """
         return write_hostfile(Path(path), self.endpoints)
 
+    def arm_first(self, rule: Rule | ScriptRule, *, number: int) -> None:
+        """Arm `rule` when the fleet starts, as the rule of that `number`: it chooses the dice. To be called before.
+
+        Raises RuleError when it is for no server of the fleet, or counts over several processes.
+        """
+        self._rules.homes(rule)
+        self._first_rules.append((number, rule))
+
     async def fault(
         self,
         fault: str | Fault,
@@ -215,6 +239,11 @@ class ShardedFleet:
         """Remove every rule, and return how many there were. Raises ControlError when a shard goes meanwhile."""
         return await self._rules.clear()
 
+    async def rules(self) -> list[dict[str, Any]]:
+        """Return every rule and script armed and not removed, with its counts over all processes, as the control port
+        tells it. Raises ControlError when a shard goes meanwhile."""
+        return await self._rules.accounts()
+
     async def servers(self) -> list[dict[str, Any]]:
         """Return where each server is, its state, tags and figures, as the control port tells it.
 
@@ -230,8 +259,8 @@ class ShardedFleet:
             raise FleetError("a fleet is entered once: make a new one")
         self._entered = True
         check_open_files(max(len(shard.servers) for shard in self.shards))
-        for rule in self.profile.faults:
-            self._rules.add(rule)
+        for number, rule in self._first_rules:
+            self._rules.add(rule, number=number)
         try:
             await together(self._start(shard) for shard in self.shards)
             if self._control is not None:
@@ -247,51 +276,18 @@ class ShardedFleet:
     ) -> None:
         await self._close()
 
-    def __enter__(self) -> Self:
-        """Start the fleet from a thread of its own. Raises what `async with` raises, FleetError in a running loop."""
-        if is_loop_running():
-            raise FleetError("an event loop is running here: use `async with ShardedFleet(...)`")
-        thread = LoopThread("fleetsim")
-        try:
-            thread.run(self.__aenter__())
-        except BaseException:
-            thread.stop()
-            raise
-        self._thread = thread
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            try:
-                thread.run(self._close())
-            finally:
-                thread.stop()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of the fleet from synchronous code: `fleet.run(fleet.ledger.snapshot())`.
-
-        Returns or raises what it does. Raises FleetError unless the fleet was entered with a plain `with`.
-        """
-        if self._thread is None:
-            work.close()
-            raise FleetError("only a fleet entered with a plain `with` has a loop of its own to run this in")
-        return self._thread.run(work)
-
     def _home(self, server: int) -> Shard:
         for shard in self.shards:
             if server in shard.servers:
                 return shard
-        raise IndexError(f"server: expected 0 to {len(self) - 1}, got {server}")
+        raise IndexError(f"server: expected {self._first} to {self._first + len(self) - 1}, got {server}")
 
     async def _start(self, shard: Shard) -> None:
-        first, last = shard.servers[0], shard.servers[-1] + 1
+        first, last = shard.servers[0] - self._first, shard.servers[-1] + 1 - self._first
         mine: dict[str, object] = {
             "size": len(shard.servers),
-            "first_index": first,
-            "ports": shard.ports or self._ports[first:last],
+            "first_index": shard.servers[0],
+            "ports": None if self.paths else shard.ports or self._ports[first:last],
             "tags": self._tags[first:last],
             "rules": self._rules.for_start(shard),
         }
@@ -335,7 +331,7 @@ def check_processes(processes: object, size: int) -> None:
         raise ValueError(f"processes: expected 1 to {size} for {size} servers, got {processes!r}")
 
 
-def spread_servers(size: int, processes: int) -> list[range]:
+def spread_servers(size: int, processes: int, *, first: int = 0) -> list[range]:
     """Return which servers each process has: neighbours together, and as many in each, give or take one."""
-    bounds = [size * number // processes for number in range(processes + 1)]
+    bounds = [first + size * number // processes for number in range(processes + 1)]
     return [range(first, last) for first, last in itertools.pairwise(bounds)]

@@ -66,7 +66,7 @@ async def _be_the_fleet(answers: Answers, start: Message) -> None:
         except FleetError as error:
             answers.refuse(start, error)
             return
-        answers.answer(start, [endpoint.port for endpoint in fleet.endpoints])
+        answers.answer(start, [] if fleet.paths else [endpoint.port for endpoint in fleet.endpoints])
         stop = await _Desk(fleet, answers).work()
     if stop is not None:
         answers.answer(stop, await DrivenFleet(fleet).figures())

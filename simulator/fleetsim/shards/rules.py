@@ -36,7 +36,7 @@ class ShardedRules:
     """The rules at work on `shards`, whose servers have these `tags`. All calls are for the fleet's loop."""
 
     def __init__(self, shards: Sequence[Shard], tags: Sequence[Mapping[str, str]]) -> None:
-        self._shards, self._tags = shards, tags
+        self._shards, self._tags = shards, dict(enumerate(tags, shards[0].servers[0]))
         self._armed: dict[int, _Armed] = {}
         self._count = 0
 
@@ -45,7 +45,7 @@ class ShardedRules:
         homes = tuple(shard for shard in self._shards if self._is_for(rule, shard))
         if not homes:
             wanted = ", ".join(f"{word}={value!r}" for word, value in rule.where.written().items())
-            raise RuleError(f"where: expected one of servers 0 to {len(self._tags) - 1}, got {wanted}")
+            raise RuleError(f"where: expected one of servers {min(self._tags)} to {max(self._tags)}, got {wanted}")
         if len(homes) > 1 and isinstance(rule, Rule):
             _check_counts_nothing(rule, homes)
         return homes
@@ -53,10 +53,13 @@ class ShardedRules:
     def _is_for(self, rule: Rule | ScriptRule, shard: Shard) -> bool:
         return any(rule.where.is_for_server(index, self._tags[index]) for index in shard.servers)
 
-    def add(self, rule: Rule | ScriptRule) -> int:
-        """Note `rule` for the shards that are still to start, and return its number. Raises what `homes` raises."""
+    def add(self, rule: Rule | ScriptRule, *, number: int | None = None) -> int:
+        """Note `rule` for the shards that are still to start, and return its number, the next one unless one is given.
+
+        Raises what `homes` raises.
+        """
         homes = self.homes(rule)
-        self._count += 1
+        self._count = self._count + 1 if number is None else number
         due = _now() + rule.for_ if isinstance(rule, Rule) and rule.for_ is not None else math.inf
         self._armed[self._count] = _Armed(self._count, rule, homes, due)
         return self._count
