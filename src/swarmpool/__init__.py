@@ -1,5 +1,8 @@
 """One aiohttp session for a whole tree of vLLM agents: every sub-pool shares it, and every limit is kept."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from swarmpool._version import __version__
 from swarmpool.connection_pool import (
     ConnectionEvent,
@@ -7,11 +10,11 @@ from swarmpool.connection_pool import (
     ConnectionPoolStatistics,
     Lease,
 )
-from swarmpool.embedding_pool import EmbeddingPool
 from swarmpool.endpoints import AgentEndpoint
 from swarmpool.errors import (
     AcquireTimeout,
     AdmissionError,
+    AgentUnavailable,
     BadIndex,
     ConnectFailed,
     ConnectTimeout,
@@ -26,14 +29,22 @@ from swarmpool.errors import (
     TooManyWaiting,
     WrongEventLoop,
 )
-from swarmpool.hostfile import parse_hostfile, write_hostfile
+from swarmpool.events import PoolEvent, PoolEventKind
+from swarmpool.health import BreakerState, Health
+from swarmpool.hedging import Hedge
 from swarmpool.pool import AgentPool
-from swarmpool.responses import EmbeddingResponse, FailureKind, Response, StreamChunk, TokenUsage
+from swarmpool.responses import Attempt, EmbeddingResponse, FailureKind, Response, StreamChunk, TokenUsage
+from swarmpool.retry import Retry
+from swarmpool.routing import Candidates, LeastInFlight, Policy, PowerOfTwo, RoundRobin, Sticky, Weighted
 from swarmpool.statistics import PoolStatistics
 from swarmpool.streaming import Stream
 from swarmpool.vllm import VLLMPool
 from swarmpool.watched import WatchedWebSocket
 from swarmpool.websockets import WebSocketPool
+
+if TYPE_CHECKING:
+    from swarmpool.embedding_pool import EmbeddingPool
+    from swarmpool.hostfile import parse_hostfile, write_hostfile
 
 __all__ = [
     # pools
@@ -43,7 +54,22 @@ __all__ = [
     "EmbeddingPool",
     "VLLMPool",
     "WebSocketPool",
+    # what it does about agents that fail or are slow
+    "BreakerState",
+    "Candidates",
+    "Health",
+    "Hedge",
+    "LeastInFlight",
+    "Policy",
+    "PoolEvent",
+    "PoolEventKind",
+    "PowerOfTwo",
+    "Retry",
+    "RoundRobin",
+    "Sticky",
+    "Weighted",
     # what calls return
+    "Attempt",
     "ConnectionEvent",
     "ConnectionPoolStatistics",
     "EmbeddingResponse",
@@ -61,6 +87,7 @@ __all__ = [
     # errors
     "AcquireTimeout",
     "AdmissionError",
+    "AgentUnavailable",
     "BadIndex",
     "ConnectFailed",
     "ConnectTimeout",
@@ -76,3 +103,23 @@ __all__ = [
     "WrongEventLoop",
     "__version__",
 ]
+
+# Not every program needs these: they are imported when first asked for.
+_LAZY = {
+    "EmbeddingPool": "swarmpool.embedding_pool",
+    "parse_hostfile": "swarmpool.hostfile",
+    "write_hostfile": "swarmpool.hostfile",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """A name of `_LAZY`, which is there from then on."""
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,12 +20,16 @@ class Agent:
     bookkeeping.
     """
 
-    __slots__ = ("_urls", "endpoint", "key", "tree_index")
+    __slots__ = ("_urls", "endpoint", "key", "load", "sent", "tree_index")
 
     def __init__(self, endpoint: AgentEndpoint, tree_index: int) -> None:
         self.endpoint = endpoint
         self.tree_index = tree_index
         self.key = endpoint.url
+        self.load = 0
+        """Requests in flight to it and waiting for it."""
+        self.sent = 0
+        """Requests that have got a slot for it."""
         self._urls: dict[str, URL] | None = None
 
     def url(self, path: str) -> URL:

@@ -40,10 +40,8 @@ def batch_seconds(options: VLLMOptions, timeout: float | None, prompts: int) -> 
     return options.batch_timeout_cap if limit is None else min(limit, options.batch_timeout_cap)
 
 
-def batch_results(
-    agent_index: int, exchange: Exchange, outcome: Outcome, numbers: Sequence[int]
-) -> tuple[list[Response], FailureKind | None]:
-    """The result of each prompt (`numbers` are their places in the whole call), and the kind if all have failed."""
+def batch_results(agent_index: int, exchange: Exchange, outcome: Outcome, numbers: Sequence[int]) -> list[Response]:
+    """The result of each prompt; `numbers` are their places in the whole call."""
     failure = outcome.failure or status_failure(outcome)
     replies: list[Reply | None] = [None] * len(numbers)
     if failure is None:
@@ -51,11 +49,10 @@ def batch_results(
             replies = read_completions(outcome.body, len(numbers))
         except ShapeError as error:
             failure = WireFailure(FailureKind.SHAPE, str(error))
-    results = [
+    return [
         _one(agent_index, exchange, outcome, failure, reply, number)
         for reply, number in zip(replies, numbers, strict=True)
     ]
-    return results, None if any(response.success for response in results) else results[0].kind
 
 
 def _one(
@@ -77,4 +74,5 @@ def _one(
         finish_reason=reply.finish_reason if reply else None,
         usage=reply.usage if reply else None,
         prompt_index=number,
+        retry_after=outcome.retry_after,
     )

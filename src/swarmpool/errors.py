@@ -10,7 +10,8 @@
      ├── AdmissionError               send less, or later
      │    ├── QueueTimeout            (TimeoutError) no slot within `queue_timeout` seconds
      │    ├── AcquireTimeout          (TimeoutError) no connection within `timeout` seconds
-     │    └── TooManyWaiting          `max_waiting` callers wait already
+     │    ├── TooManyWaiting          `max_waiting` callers wait already
+     │    └── AgentUnavailable        the breaker of the agent, or of every agent, is open
      ├── ConnectFailed                a `ConnectionPool` could not connect; the cause says why
      │    └── ConnectTimeout          (TimeoutError) not within `connect_timeout` seconds
      ├── RequestFailed                the wire failed, and the caller asked for an exception (`Response.unwrap`)
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AcquireTimeout",
     "AdmissionError",
+    "AgentUnavailable",
     "BadIndex",
     "ConnectFailed",
     "ConnectTimeout",
@@ -88,6 +90,10 @@ class AcquireTimeout(AdmissionError, TimeoutError):
 
 class TooManyWaiting(AdmissionError):
     """`max_waiting` callers wait for a slot already."""
+
+
+class AgentUnavailable(AdmissionError):
+    """The breaker of the agent is open, or those of all agents that could be chosen: the message has the reasons."""
 
 
 class ConnectFailed(SwarmPoolError):

@@ -23,7 +23,7 @@ from aiohttp.payload import BytesIOPayload, BytesPayload, Payload
 
 from swarmpool.connector import bury, current_user
 from swarmpool.deadline import Deadline, Deadlines
-from swarmpool.failures import WIRE_ERRORS, failure_of
+from swarmpool.failures import WIRE_ERRORS, failure_of, retry_after
 from swarmpool.responses import FailureKind
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Outcome:
     status: int | None = None
     body: bytes = b""
     failure: WireFailure | None = None
+    retry_after: float | None = None
 
 
 class Owner(Protocol):
@@ -152,6 +153,8 @@ class Exchange:
                 finally:
                     current_user.reset(token)
                 outcome.status = response.status
+                if response.status >= 400:
+                    outcome.retry_after = retry_after(response.headers.get("Retry-After"))
                 outcome.body = await response.read()
         except WIRE_ERRORS as error:
             outcome.failure = self.explain(error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -11,7 +13,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from swarmpool.responses import FailureKind
 
-__all__ = ["WIRE_ERRORS", "failure_of", "message_of"]
+__all__ = ["WIRE_ERRORS", "failure_of", "message_of", "retry_after"]
 
 # Everything that a connection may do to us. What is not here is a bug of ours and must not look like a server's.
 WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
@@ -50,6 +52,23 @@ def failure_of(error: BaseException) -> tuple[FailureKind, str]:
     if isinstance(error.__cause__, ContentEncodingError):
         kind = FailureKind.PROTOCOL  # all of the body came, and it does not unpack
     return kind, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def retry_after(header: str | None) -> float | None:
+    """The seconds that a `Retry-After` asks for (RFC 9110, 10.2.3); None if it says nothing that can be read.
+
+    A date is read by the system's clock, as the server wrote it by its own; one that has gone by is 0.
+    """
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])  # longer than any wait either way
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, date.timestamp() - time.time())
 
 
 def message_of(body: bytes) -> str:

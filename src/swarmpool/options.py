@@ -18,6 +18,7 @@ __all__ = [
     "check_headers",
     "count",
     "count_or_none",
+    "fraction",
     "seconds",
     "seconds_or_none",
     "text",
@@ -59,6 +60,15 @@ def seconds(name: str, value: object, *, zero: bool = False) -> float:
 def seconds_or_none(name: str, value: object) -> float | None:
     """The same, or None for "off"."""
     return None if value is None else seconds(name, value)
+
+
+def fraction(name: str, value: object) -> float:
+    """`value` if it is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number from 0 to 1, not {value!r}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, not {value}")
+    return float(value)
 
 
 def text(name: str, value: object) -> str:

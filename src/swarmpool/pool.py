@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import Fingerprint
 
+from swarmpool.care import CareOptions
+from swarmpool.delivery import Delivery, Once, Try, of_all
 from swarmpool.endpoints import as_endpoint
 from swarmpool.fanout import Turns, as_finished, in_order
 from swarmpool.formats import Delta, Reply, encode, generate_body, read_generate, read_generate_delta
@@ -24,7 +26,12 @@ from swarmpool.views import View
 if TYPE_CHECKING:
     from swarmpool.agents import Agent
     from swarmpool.endpoints import AgentEndpoint, Located
+    from swarmpool.events import PoolEvent
     from swarmpool.exchange import Exchange, Outcome
+    from swarmpool.health import Health
+    from swarmpool.hedging import Hedge
+    from swarmpool.retry import Retry
+    from swarmpool.routing import Key, Policy
     from swarmpool.websockets import WebSocketPool
 
     EndpointLike = AgentEndpoint | Located | tuple[str, int]
@@ -49,11 +56,15 @@ class AgentPool(View):
     For endpoints whose scheme is `https`, `ssl` says whom to trust, one way for the whole tree: an `ssl.SSLContext`, an
     `aiohttp.Fingerprint` of the one certificate there is, None or True for the system's authorities, False for anybody.
 
+    What it does about agents that fail or are slow is off unless given: `retry` sends what failed again, `health` leaves
+    agents alone that fail too often, `hedge` asks a second agent when the first is slow, and `routing` chooses the agent
+    where a call names none (in turn, without it). `seed` is for their chance. `on_event` is called with each `PoolEvent`.
+
     `async with pool:` opens and closes; a pool that was never entered opens at its first request and must be closed.
     Use one pool per event loop; within it, any number of tasks may call any view at once.
 
     Calls raise for misuse (`PoolClosed`, `EmptyPool`, `BadIndex`, `WrongEventLoop`) and for want of room
-    (`QueueTimeout`, `TooManyWaiting`); what happens on the wire is a `Response` that says so. Cancelling a call ends
+    (`QueueTimeout`, `TooManyWaiting`, `AgentUnavailable`); what happens on the wire is a `Response` that says so. Cancelling a call ends
     its connection and gives its slot to the next; it disturbs no other call.
     """
 
@@ -72,6 +83,12 @@ class AgentPool(View):
         dns_ttl: float | None = None,
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | Fingerprint | bool | None = None,
+        retry: Retry | None = None,
+        health: Health | None = None,
+        routing: Policy | None = None,
+        hedge: Hedge | None = None,
+        seed: int | None = None,
+        on_event: Callable[[PoolEvent], object] | None = None,
     ) -> None:
         options = PoolOptions(
             concurrency=concurrency,
@@ -86,26 +103,74 @@ class AgentPool(View):
             headers={} if headers is None else headers,
             ssl=True if ssl is None else ssl,
         )
+        care = CareOptions(retry=retry, health=health, routing=routing, hedge=hedge, seed=seed, on_event=on_event)
         checked = _endpoints(endpoints)
         name = f"{type(self).__name__}({len(checked)} agents{f', first {checked[0].url}' if checked else ''})"
-        super().__init__(Tree(name, checked, options))
+        super().__init__(Tree(name, checked, options, care))
 
     # ---------------------------------------------------------------------------------------------- requests
 
     async def post(
         self,
-        agent_index: int,
+        agent_index: int | None,
         prompt: str | None,
         max_tokens: int | None = None,
         *,
         messages: Messages | None = None,
         **sampling: Any,
     ) -> Response:
-        """Send one prompt to one agent of this view and return its result.
+        """Send one prompt to one agent of this view and return its result. With None, the pool's `routing` chooses.
 
         `sampling` goes into the request as it is. Raises as the class says; cancelling it ends the connection.
         """
+        if agent_index is None:
+            return await self.ask(prompt, max_tokens, messages=messages, **sampling)
         agent = self._agent(agent_index)
+        if not self._tree.care.plain:
+            send = self._sender(prompt, max_tokens, messages, sampling)
+            return (await self._deliver(send, agent_index, movable=False))[0]
+        response = await self._send(agent, agent_index, prompt, max_tokens, messages, sampling)
+        self._tree.counts.count(response.kind)
+        return response
+
+    async def ask(
+        self,
+        prompt: str | None,
+        max_tokens: int | None = None,
+        *,
+        key: Key | None = None,
+        messages: Messages | None = None,
+        **sampling: Any,
+    ) -> Response:
+        """Send one prompt to an agent that the pool's `routing` chooses (in turn, if it has none).
+
+        Requests of one `key` (text, bytes or a whole number) belong together: `routing=Sticky()` sends them to one
+        agent. Raises as the class says; cancelling it ends every connection it has.
+        """
+        return (await self._deliver(self._sender(prompt, max_tokens, messages, sampling), None, key=key))[0]
+
+    def _sender(
+        self, prompt: str | None, max_tokens: int | None, messages: Messages | None, sampling: Mapping[str, Any]
+    ) -> Once:
+        """What sends the request once, to the agent at a place of this view."""
+
+        async def once(place: int, attempt: Try) -> list[Response]:
+            agent = self._agents[place]
+            return [await self._send(agent, place, prompt, max_tokens, messages, sampling, attempt)]
+
+        return once
+
+    async def _send(
+        self,
+        agent: Agent,
+        agent_index: int,
+        prompt: str | None,
+        max_tokens: int | None,
+        messages: Messages | None,
+        sampling: Mapping[str, Any],
+        attempt: Try | None = None,
+    ) -> Response:
+        """One prompt to one agent, once, and not counted."""
         composed = self._compose_now(prompt, max_tokens, messages, sampling)
         if composed is None:
             found = await self._compose(agent, agent_index, prompt, max_tokens, messages, sampling)
@@ -113,9 +178,8 @@ class AgentPool(View):
                 return found
             composed = found
         path, body = composed
-        exchange, outcome = await self._exchange(agent, path, body, self.timeout)
+        exchange, outcome = await self._exchange(agent, path, body, self.timeout, attempt)
         reply, failure = judge(outcome, self._read_whole)
-        self._tree.counts.count(failure.kind if failure else None)
         return result(
             agent_index,
             exchange,
@@ -124,6 +188,7 @@ class AgentPool(View):
             failure=failure,
             finish_reason=reply.finish_reason,
             usage=reply.usage,
+            retry_after=outcome.retry_after,
         )
 
     async def post_batch(
@@ -197,7 +262,7 @@ class AgentPool(View):
         return Stream(
             StreamPlan(
                 admit=lambda: self._tree.admit(agent, limit),
-                compose=lambda: self._compose(
+                compose=lambda: self._compose_counted(
                     agent, agent_index, prompt, max_tokens, messages, self._stream_sampling(sampling)
                 ),
                 read_event=self._read_event,
@@ -286,24 +351,55 @@ class AgentPool(View):
     ) -> Response:
         """`post` for one prompt among many: what it would raise for want of room is a result here."""
         try:
-            response = await self.post(agent_index, prompt, max_tokens, **sampling)
+            if self._movable:
+                send = self._sender(prompt, max_tokens, None, sampling)
+                place = None if self._tree.care.follows_policy else agent_index
+                response = (await self._deliver(send, place))[0]
+            else:
+                response = await self.post(agent_index, prompt, max_tokens, **sampling)
         except REFUSALS as refusal:
             response = refused(self._agents[agent_index], agent_index, refusal)
         return replace(response, prompt_index=prompt_index)
 
+    @property
+    def _movable(self) -> bool:
+        """Whether a prompt among many may go to another agent than the one whose turn it is."""
+        care = self._tree.care
+        return not care.plain or care.follows_policy or care.hedging is not None
+
+    async def _deliver(
+        self, send: Once, place: int | None, *, movable: bool = True, key: Key | None = None
+    ) -> list[Response]:
+        """The results of a request that may take several tries; counted once."""
+        self._tree.check_open()
+        delivery = Delivery(self._tree, self._agents, send, place=place, movable=movable, key=key)
+        results = await delivery.run()
+        self._tree.counts.count(of_all(results).kind)
+        return results
+
     async def _exchange(
-        self, agent: Agent, path: str, body: bytes | None, timeout: float | None, method: str = "POST"
+        self, agent: Agent, path: str, body: bytes | None, timeout: float | None, attempt: Try | None = None
     ) -> tuple[Exchange, Outcome]:
         tree = self._tree
         exchange = tree.admit_nowait(agent, timeout) or await tree.admit(agent, timeout)
+        if attempt is not None:
+            attempt.exchange = exchange
         try:
-            outcome = await exchange.fetch(method, path, body)
+            outcome = await exchange.fetch("POST", path, body)
         except asyncio.CancelledError:
-            tree.counts.cancelled += 1
+            if attempt is None:
+                tree.counts.cancelled += 1
             raise
         finally:
             exchange.end()
         return exchange, outcome
+
+    async def _compose_counted(self, *request: Any) -> tuple[str, bytes] | Response:
+        """`_compose`; a failure is a result, and counted."""
+        composed = await self._compose(*request)
+        if isinstance(composed, Response):
+            self._tree.counts.count(composed.kind)
+        return composed
 
     def _result(self, agent_index: int, exchange: Exchange, **facts: Any) -> Response:
         """The one result of an exchange, counted; `facts` as in `results.result`."""

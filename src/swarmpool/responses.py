@@ -11,7 +11,7 @@ from swarmpool.errors import RequestFailed
 if TYPE_CHECKING:
     from swarmpool.endpoints import AgentEndpoint
 
-__all__ = ["EmbeddingResponse", "FailureKind", "Response", "StreamChunk", "TokenUsage"]
+__all__ = ["Attempt", "EmbeddingResponse", "FailureKind", "Response", "StreamChunk", "TokenUsage"]
 
 
 class FailureKind(StrEnum):
@@ -38,6 +38,7 @@ class FailureKind(StrEnum):
     CLOSED = "closed"  # the pool was closed while the request was under way, or before its turn came
     QUEUE_TIMEOUT = "queue_timeout"  # no slot within `queue_timeout`; never sent
     TOO_MANY_WAITING = "too_many_waiting"  # `max_waiting` callers waited already; never sent
+    UNAVAILABLE = "unavailable"  # the breaker of the agent, or of every agent, is open; never sent
 
 
 # These records are made once or more per request, and a frozen dataclass is ten times dearer to make. Nobody but their
@@ -53,6 +54,24 @@ class TokenUsage:
     total_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a request that was tried more than once.
+
+    `kind` None is the try that was cancelled as another had answered before it. `pause_seconds` were waited after it.
+    """
+
+    tree_index: int
+    kind: FailureKind | None
+    error: str | None
+    status: int | None
+    connection: Literal["new", "reused"] | None
+    attempts: int
+    queue_seconds: float
+    wire_seconds: float
+    pause_seconds: float
+
+
 @dataclass(slots=True)
 class Response:
     """The one result of one request.
@@ -62,7 +81,9 @@ class Response:
     `queue_seconds` were spent waiting for a slot, `wire_seconds` from then to the end of the body; for a stream
     `first_token_seconds` of those went by before the first text. `attempts` counts times it was sent, or tried to be
     (0 = never), `connection` says whether the last of them took a connection that had served before. `prompt_index` is
-    the place of the prompt among those of a call with many.
+    the place of the prompt among those of a call with many. `retry_after` is what a refusal asked for, in seconds.
+    `earlier` are the tries before the one this record tells of, oldest first, and those that lost against it; the
+    seconds and `attempts` are those of all of them together.
     """
 
     success: bool
@@ -81,6 +102,8 @@ class Response:
     usage: TokenUsage | None = None
     connection: Literal["new", "reused"] | None = None
     prompt_index: int | None = None
+    retry_after: float | None = None
+    earlier: tuple[Attempt, ...] = ()
 
     def unwrap(self) -> str:
         """Return `text` of a success; raise `RequestFailed` (it carries this record) of anything else."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from swarmpool.errors import PoolClosed, QueueTimeout, TooManyWaiting
+from swarmpool.errors import AgentUnavailable, PoolClosed, QueueTimeout, TooManyWaiting
 from swarmpool.exchange import WireFailure
 from swarmpool.failures import message_of
 from swarmpool.formats import Reply, ShapeError
@@ -21,6 +21,7 @@ _KIND_OF_REFUSAL: dict[type[Exception], FailureKind] = {
     PoolClosed: FailureKind.CLOSED,
     QueueTimeout: FailureKind.QUEUE_TIMEOUT,
     TooManyWaiting: FailureKind.TOO_MANY_WAITING,
+    AgentUnavailable: FailureKind.UNAVAILABLE,
 }
 
 # What vLLM says of an answer that it ends before its end: at SIGTERM, and when it is put to sleep
@@ -61,6 +62,7 @@ def result(
     usage: TokenUsage | None = None,
     first_token_seconds: float | None = None,
     prompt_index: int | None = None,
+    retry_after: float | None = None,
 ) -> Response:
     """The result of an exchange that is over."""
     if failure is None and finish_reason == _ABORT:
@@ -86,6 +88,7 @@ def result(
         usage,
         exchange.connection,
         prompt_index,
+        retry_after,
     )
 
 

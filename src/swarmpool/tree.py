@@ -5,7 +5,8 @@ Theory of operation
 Views hold a reference to the tree and nothing else that matters. The tree opens at the root's `async with` or at the
 first request, in whichever event loop that is, and belongs to that loop. `close` goes through four steps:
 
-1. CLOSING: the limiter refuses newcomers and fails those who wait, at once; websocket pools begin to close;
+1. CLOSING: the limiter refuses newcomers and fails those who wait, at once, as do those who pause before another try;
+   websocket pools begin to close;
 2. exchanges under way, and websockets in use, have until the drain's deadline to end by themselves;
 3. the rest are cut off, which ends their owners' waits in this loop turn or the next;
 4. the session closes, idle sockets are ended, and when the last `connection_lost` has come the tree is CLOSED.
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarmpool.agent_websockets import AgentWebSockets
 from swarmpool.agents import Agent
+from swarmpool.care import Care, CareOptions
 from swarmpool.connector import PoolConnector, abandon, open_session
 from swarmpool.deadline import Deadlines
 from swarmpool.descriptors import ensure_descriptors
@@ -55,9 +57,16 @@ _NO_SOCKETS = SocketStatistics(*[0] * 14)
 class Tree:
     """The shared part of a pool and all its sub-pools. `name` is what warnings and errors call it."""
 
-    def __init__(self, name: str, endpoints: Sequence[AgentEndpoint], options: PoolOptions) -> None:
+    def __init__(
+        self,
+        name: str,
+        endpoints: Sequence[AgentEndpoint],
+        options: PoolOptions,
+        care: CareOptions | None = None,
+    ) -> None:
         self.name = name
         self.options = options
+        self.care = Care(care or CareOptions())
         self.agents = tuple(Agent(endpoint, index) for index, endpoint in enumerate(endpoints))
         self.websockets = AgentWebSockets(_opener(self))
         self.limiter = Limiter(
@@ -113,7 +122,11 @@ class Tree:
         if exchange is not None:
             return exchange
         limiter = self.limiter
-        queued = await limiter.acquire(agent.key)
+        agent.load += 1
+        try:
+            queued = await limiter.acquire(agent.key)
+        finally:
+            agent.load -= 1
         if self._life.state is not _OPEN:
             limiter.release(agent.key)
             self.check_open()
@@ -133,12 +146,16 @@ class Tree:
             self, session, agent, queue_seconds=queued, timeout=timeout, loop=self._loop, watched=watched
         )
         self._exchanges.add(exchange)
+        agent.load += 1
+        agent.sent += 1
         return exchange
 
     def ended(self, exchange: Exchange) -> None:
         """An exchange is over: its slot goes to the next in line."""
         self._exchanges.discard(exchange)
-        self.limiter.release(exchange.agent.key)
+        agent = exchange.agent
+        agent.load -= 1
+        self.limiter.release(agent.key)
         if self._quiet is not None and not self._exchanges and not self._quiet.done():
             self._quiet.set_result(None)
 
@@ -164,6 +181,7 @@ class Tree:
         if self._closing is None:
             self._life.move(State.CLOSING)
             self.limiter.close()
+            self.care.wake()
             self._closing = loop.create_task(self._close())
         if self.state is State.CLOSING:
             self.websockets.close(drain, self.start)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import Fingerprint
 
 from swarmpool.batching import BATCH_LIMIT, batch_results, batch_seconds, deal
-from swarmpool.embedding_pool import EmbeddingPool
+from swarmpool.delivery import Try, of_all
 from swarmpool.exchange import WireFailure
 from swarmpool.fanout import Turns, in_order
 from swarmpool.formats import (
@@ -31,7 +31,13 @@ from swarmpool.results import REFUSALS, refused, unsent
 
 if TYPE_CHECKING:
     from swarmpool.agents import Agent
+    from swarmpool.embedding_pool import EmbeddingPool
+    from swarmpool.events import PoolEvent
+    from swarmpool.health import Health
+    from swarmpool.hedging import Hedge
     from swarmpool.pool import EndpointLike
+    from swarmpool.retry import Retry
+    from swarmpool.routing import Policy
 
 __all__ = ["VLLMPool"]
 
@@ -80,6 +86,12 @@ class VLLMPool(AgentPool):
         dns_ttl: float | None = None,
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | Fingerprint | bool | None = None,
+        retry: Retry | None = None,
+        health: Health | None = None,
+        routing: Policy | None = None,
+        hedge: Hedge | None = None,
+        seed: int | None = None,
+        on_event: Callable[[PoolEvent], object] | None = None,
     ) -> None:
         options = VLLMOptions.resolve(
             model=model,
@@ -106,6 +118,12 @@ class VLLMPool(AgentPool):
             dns_ttl=dns_ttl,
             headers=_with_key(headers, api_key),
             ssl=ssl,
+            retry=retry,
+            health=health,
+            routing=routing,
+            hedge=hedge,
+            seed=seed,
+            on_event=on_event,
         )
         self._vllm = options
         self._metadata = Metadata(self._tree)
@@ -137,8 +155,8 @@ class VLLMPool(AgentPool):
         check_prompts(prompts)
         prompts = [text(f"prompts[{index}]", prompt) for index, prompt in enumerate(prompts)]
         if len(prompts) in range(1, BATCH_LIMIT + 1):
-            return await self._batch(agent_index, prompts, range(len(prompts)), max_tokens, sampling)
-        return await self._batches(prompts, 1, lambda _: agent_index, max_tokens, sampling)
+            return await self._batch(agent_index, prompts, range(len(prompts)), max_tokens, sampling, movable=False)
+        return await self._batches(prompts, 1, lambda _: agent_index, max_tokens, sampling, movable=False)
 
     async def send_all_batched(
         self, prompts: Iterable[str], max_tokens: int | None = None, **sampling: Any
@@ -150,7 +168,8 @@ class VLLMPool(AgentPool):
         check_prompts(prompts)
         everything = [text(f"prompts[{index}]", prompt) for index, prompt in enumerate(prompts)]
         size = self.size
-        return await self._batches(everything, size, lambda number: number % size, max_tokens, sampling)
+        agent_of: Callable[[int], int] = lambda number: number % size  # noqa: E731 - one use, one line
+        return await self._batches(everything, size, agent_of, max_tokens, sampling, movable=self._movable)
 
     def aggregating(self) -> Self:
         """A view of the same agents whose `max_tokens` is this one's `max_tokens_aggregation`."""
@@ -160,6 +179,8 @@ class VLLMPool(AgentPool):
 
     def embeddings(self, model: str | None = None, **options: Any) -> EmbeddingPool:
         """These agents as an `EmbeddingPool` of the same tree: see `EmbeddingPool.over`. `model` None = the pool's."""
+        from swarmpool.embedding_pool import EmbeddingPool  # noqa: PLC0415 - most pools never need it
+
         return EmbeddingPool.over(self, self.model if model is None else model, **options)
 
     # ------------------------------------------------------------------------------------------------ the dialect
@@ -250,9 +271,7 @@ class VLLMPool(AgentPool):
     def _without_model(self, agent: Agent, agent_index: int, reason: Exception) -> Response:
         if not isinstance(reason, WireFailure):
             raise type(reason)(f"while asking /v1/models for the model: {reason}") from reason
-        response = unsent(agent, agent_index, reason.kind, f"no model is known, as GET /v1/models failed: {reason}")
-        self._tree.counts.count(response.kind)
-        return response
+        return unsent(agent, agent_index, reason.kind, f"no model is known, as GET /v1/models failed: {reason}")
 
     async def _batches(
         self,
@@ -261,12 +280,14 @@ class VLLMPool(AgentPool):
         agent_of: Callable[[int], int],
         max_tokens: int | None,
         sampling: Mapping[str, Any],
+        *,
+        movable: bool,
     ) -> list[Response]:
         batches = deal(len(prompts), agents)
 
         async def one(number: int, indices: range) -> list[Response]:
             chosen = [prompts[index] for index in indices]
-            return await self._quiet_batch(agent_of(number), chosen, indices, max_tokens, sampling)
+            return await self._quiet_batch(agent_of(number), chosen, indices, max_tokens, sampling, movable=movable)
 
         turns = Turns(batches, agents, self._tree.options.concurrency_per_agent)
         parts = await in_order(turns, self._workers(batches, agents), one)
@@ -282,9 +303,11 @@ class VLLMPool(AgentPool):
         numbers: Sequence[int],
         max_tokens: int | None,
         sampling: Mapping[str, Any],
+        *,
+        movable: bool,
     ) -> list[Response]:
         try:
-            return await self._batch(agent_index, prompts, numbers, max_tokens, sampling)
+            return await self._batch(agent_index, prompts, numbers, max_tokens, sampling, movable=movable)
         except REFUSALS as refusal:
             agent = self._agents[agent_index]
             return [refused(agent, agent_index, refusal, number) for number in numbers]
@@ -296,8 +319,31 @@ class VLLMPool(AgentPool):
         numbers: Sequence[int],
         max_tokens: int | None,
         sampling: Mapping[str, Any],
+        *,
+        movable: bool,
     ) -> list[Response]:
         """One request for all `prompts`; `numbers` are their places among those of the whole call."""
+        if self._tree.care.plain and not movable:
+            results = await self._send_batch(agent_index, prompts, numbers, max_tokens, sampling)
+            self._tree.counts.count(of_all(results).kind)
+            return results
+
+        async def once(place: int, attempt: Try) -> list[Response]:
+            return await self._send_batch(place, prompts, numbers, max_tokens, sampling, attempt)
+
+        place = None if movable and self._tree.care.follows_policy else agent_index
+        return await self._deliver(once, place, movable=movable)
+
+    async def _send_batch(
+        self,
+        agent_index: int,
+        prompts: Sequence[str],
+        numbers: Sequence[int],
+        max_tokens: int | None,
+        sampling: Mapping[str, Any],
+        attempt: Try | None = None,
+    ) -> list[Response]:
+        """The same, once, and not counted."""
         agent = self._agents[agent_index]
         longest = max(map(len, prompts))
         found = await self._model_and_tokens(agent, agent_index, longest, max_tokens)
@@ -306,10 +352,8 @@ class VLLMPool(AgentPool):
         model, tokens = found
         body = encode(completions_body(model, prompts, tokens, self._sampling(sampling, max_tokens)))
         limit = batch_seconds(self._vllm, self.timeout, len(prompts))
-        exchange, outcome = await self._exchange(agent, "/v1/completions", body, limit)
-        results, kind = batch_results(agent_index, exchange, outcome, numbers)
-        self._tree.counts.count(kind)
-        return results
+        exchange, outcome = await self._exchange(agent, "/v1/completions", body, limit, attempt)
+        return batch_results(agent_index, exchange, outcome, numbers)
 
 
 def _conversation(prompt: str | None, messages: Messages | None) -> tuple[list[Mapping[str, Any]], int]:

@@ -27,3 +27,11 @@ async def test_a_silent_peer_leaves_a_syn_unanswered() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await asyncio.get_running_loop().sock_connect(client, (peer.host, peer.port))
+
+
+def test_a_port_that_is_taken_leaves_no_socket_behind() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        with pytest.raises(OSError, match="in use"), silent_peer(port=holder.getsockname()[1]):
+            pass

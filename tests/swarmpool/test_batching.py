@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmpool.batching import BATCH_LIMIT, batch_results, batch_seconds, deal
+from swarmpool.delivery import of_all
 from swarmpool.exchange import Outcome, WireFailure
 from swarmpool.options import VLLMOptions
 from swarmpool.responses import FailureKind
@@ -82,8 +83,8 @@ def test_the_time_limit_grows_by_waves_up_to_the_cap(
 
 def test_each_prompt_has_its_own_result() -> None:
     outcome = Outcome(status=200, body=completions((1, "b"), (0, "a")))
-    results, kind = batch_results(2, an_exchange(), outcome, range(5, 11, 5))
-    assert kind is None
+    results = batch_results(2, an_exchange(), outcome, range(5, 11, 5))
+    assert of_all(results).kind is None
     assert [(r.success, r.text, r.prompt_index, r.finish_reason) for r in results] == [
         (True, "a", 5, "stop"),
         (True, "b", 10, "stop"),
@@ -95,17 +96,17 @@ def test_each_prompt_has_its_own_result() -> None:
 
 def test_a_missing_answer_fails_its_prompt_alone() -> None:
     outcome = Outcome(status=200, body=completions((0, "a"), (2, "c")))
-    results, kind = batch_results(0, an_exchange(), outcome, range(3))
-    assert kind is None
+    results = batch_results(0, an_exchange(), outcome, range(3))
+    assert of_all(results).kind is None
     assert [r.kind for r in results] == [None, FailureKind.MISSING, None]
     assert results[1].error == "the answer to the batch has no entry for this prompt"
 
 
 def test_an_answer_without_any_of_the_prompts_is_a_failed_request() -> None:
     outcome = Outcome(status=200, body=completions((7, "stray")))
-    results, kind = batch_results(0, an_exchange(), outcome, range(2))
+    results = batch_results(0, an_exchange(), outcome, range(2))
     assert [r.kind for r in results] == [FailureKind.MISSING] * 2
-    assert kind is FailureKind.MISSING
+    assert of_all(results).kind is FailureKind.MISSING
 
 
 @pytest.mark.parametrize(
@@ -120,8 +121,8 @@ def test_an_answer_without_any_of_the_prompts_is_a_failed_request() -> None:
 def test_a_batch_that_fails_as_a_whole_fails_each_of_its_prompts(
     outcome: Outcome, kind: FailureKind, error: str
 ) -> None:
-    results, whole = batch_results(0, an_exchange(), outcome, range(3))
-    assert whole is kind
+    results = batch_results(0, an_exchange(), outcome, range(3))
+    assert of_all(results).kind is kind
     assert [(r.success, r.kind, r.error, r.prompt_index) for r in results] == [
         (False, kind, error, number) for number in range(3)
     ]

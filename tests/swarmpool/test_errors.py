@@ -11,6 +11,7 @@ from swarmpool import errors
 from swarmpool.errors import (
     AcquireTimeout,
     AdmissionError,
+    AgentUnavailable,
     BadIndex,
     ConnectFailed,
     ConnectTimeout,
@@ -38,6 +39,7 @@ TREE: dict[type[SwarmPoolError], tuple[type[BaseException], ...]] = {
     QueueTimeout: (AdmissionError, TimeoutError),
     AcquireTimeout: (AdmissionError, TimeoutError),
     TooManyWaiting: (AdmissionError,),
+    AgentUnavailable: (AdmissionError,),
     ConnectFailed: (SwarmPoolError,),
     ConnectTimeout: (ConnectFailed, TimeoutError),
     RequestFailed: (SwarmPoolError,),

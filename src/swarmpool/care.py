@@ -1,0 +1,124 @@
+"""What a tree shares so that requests survive agents that fail: policies, breakers, latencies, chance, pauses, events.
+
+`delivery.py` does the work; this only remembers. It does not know the tree, which owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from swarmpool.events import PoolEvent, PoolEventKind, PoolEvents
+from swarmpool.health import Breaker, BreakerState, Health
+from swarmpool.hedging import Hedge, Hedging
+from swarmpool.retry import Retry
+from swarmpool.routing import Policy, RoundRobin
+
+if TYPE_CHECKING:
+    from swarmpool.agents import Agent
+
+__all__ = ["Care", "CareOptions"]
+
+ONE_TRY = Retry(tries=1)
+
+_EVENT_OF = {
+    BreakerState.OPEN: PoolEventKind.EJECTED,
+    BreakerState.HALF_OPEN: PoolEventKind.PROBING,
+    BreakerState.CLOSED: PoolEventKind.RETURNED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CareOptions:
+    """A pool's arguments of these names, checked. None is off."""
+
+    retry: Retry | None = None
+    health: Health | None = None
+    routing: Policy | None = None
+    hedge: Hedge | None = None
+    seed: int | None = None
+    on_event: Callable[[PoolEvent], object] | None = None
+
+    def __post_init__(self) -> None:
+        for name, wanted in (("retry", Retry), ("health", Health), ("hedge", Hedge), ("seed", int)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, wanted):
+                raise TypeError(f"{name} must be {_a(wanted)} or None, not {value!r}")
+        if self.routing is not None and (isinstance(self.routing, type) or not isinstance(self.routing, Policy)):
+            raise TypeError(
+                f"routing must be an object with choose(candidates, key), such as PowerOfTwo(), or None, "
+                f"not {self.routing!r}"
+            )
+        if self.on_event is not None and not callable(self.on_event):
+            raise TypeError(f"on_event must be callable or None, not {self.on_event!r}")
+
+
+def _a(wanted: type) -> str:
+    return "a whole number" if wanted is int else f"a {wanted.__name__}"
+
+
+class Care:
+    """One for each tree."""
+
+    def __init__(self, options: CareOptions) -> None:
+        self.retry = options.retry or ONE_TRY
+        self.health = options.health
+        self.policy = options.routing or RoundRobin()
+        self.follows_policy = options.routing is not None
+        """Whether calls with many prompts ask the policy too: without one, prompt i goes to agent i % size."""
+        self.hedging = None if options.hedge is None else Hedging(options.hedge)
+        self.random = Random(options.seed)
+        self.events = PoolEvents(options.on_event)
+        self.plain = options.retry is None and options.health is None
+        """Whether a request to a named agent is just sent."""
+        self._breakers: dict[str, Breaker] = {}
+        self._pauses: set[asyncio.Future[None]] = set()
+
+    def breaker(self, agent: Agent) -> Breaker | None:
+        """The agent's breaker; None where there are none. An agent that is listed twice has one."""
+        if self.health is None:
+            return None
+        breaker = self._breakers.get(agent.key)
+        if breaker is None:
+            breaker = self._breakers[agent.key] = Breaker(self.health, partial(self._moved, agent))
+        return breaker
+
+    def state(self, agent: Agent) -> BreakerState:
+        """Where the agent's breaker stands."""
+        breaker = self._breakers.get(agent.key)
+        return BreakerState.CLOSED if breaker is None else breaker.state
+
+    def ejected(self, agents: Iterable[Agent]) -> int:
+        """How many of them get nothing, or a probe only."""
+        return sum(self.state(agent) is not BreakerState.CLOSED for agent in agents) if self._breakers else 0
+
+    async def pause(self, seconds: float) -> None:
+        """Wait that long, or until `wake`. Cancelling it leaves nothing."""
+        if seconds <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _end, over)
+        self._pauses.add(over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            self._pauses.discard(over)
+
+    def wake(self) -> None:
+        """The tree closes: nobody pauses any longer."""
+        for over in self._pauses:
+            _end(over)
+
+    def _moved(self, agent: Agent, after: BreakerState, now: float) -> None:
+        self.events.note(_EVENT_OF[after], agent.tree_index, agent.key, now)
+
+
+def _end(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
