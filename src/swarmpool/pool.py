@@ -56,16 +56,17 @@ class AgentPool(View):
     For endpoints whose scheme is `https`, `ssl` says whom to trust, one way for the whole tree: an `ssl.SSLContext`, an
     `aiohttp.Fingerprint` of the one certificate there is, None or True for the system's authorities, False for anybody.
 
-    What it does about agents that fail or are slow is off unless given: `retry` sends what failed again, `health` leaves
-    agents alone that fail too often, `hedge` asks a second agent when the first is slow, and `routing` chooses the agent
-    where a call names none (in turn, without it). `seed` is for their chance. `on_event` is called with each `PoolEvent`.
+    What it does about agents that fail or are slow is off unless given: `retry` sends what failed again, `health`
+    leaves agents alone that fail too often, `hedge` asks a second agent when the first is slow, and `routing` chooses
+    the agent where a call names none (in turn, without it). `seed` is for their chance; `on_event` is called with each
+    `PoolEvent`.
 
     `async with pool:` opens and closes; a pool that was never entered opens at its first request and must be closed.
     Use one pool per event loop; within it, any number of tasks may call any view at once.
 
     Calls raise for misuse (`PoolClosed`, `EmptyPool`, `BadIndex`, `WrongEventLoop`) and for want of room
-    (`QueueTimeout`, `TooManyWaiting`, `AgentUnavailable`); what happens on the wire is a `Response` that says so. Cancelling a call ends
-    its connection and gives its slot to the next; it disturbs no other call.
+    (`QueueTimeout`, `TooManyWaiting`, `AgentUnavailable`); what happens on the wire is a `Response` that says so.
+    Cancelling a call ends its connection and gives its slot to the next; it disturbs no other call.
     """
 
     def __init__(

@@ -26,8 +26,9 @@ class OnPaper(AgentPool):
 
     bad: tuple[str, ...] = ()
 
-    async def post(self, agent_index: int, prompt: str | None, *_: Any, **__: Any) -> Response:
+    async def post(self, agent_index: int | None, prompt: str | None, *_: Any, **__: Any) -> Response:
         assert prompt is not None
+        assert agent_index is not None
         if any(word in prompt.split() for word in self.bad):
             return Response(False, "", "no", agent_index, kind=FailureKind.STATUS)
         return Response(True, prompt, agent_index=agent_index)
