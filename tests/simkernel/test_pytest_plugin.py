@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+import simkernel.testing.telling  # noqa: F401  # or each inner run would import a kernel of its own
+
 pytest_plugins = ["pytester"]
 
 HEAD = """
@@ -277,7 +279,8 @@ def test_what_a_failed_seed_leaves_is_not_laid_at_the_next_ones_door(user: pytes
             raise OSError("another")
         raise LookupError
     """
-    result = run(user, text)
+    user.makepyfile(test_it=HEAD + text)
+    result = user.runpytest_subprocess(*PLAIN)  # what is told of keeps its coroutine
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *LookupError", "*- Plan of 6 steps, as drawn -*"])
     result.stdout.no_fnmatch_line("*did not fail in this way*")
@@ -451,7 +454,10 @@ def test_blocks_are_shared_by_workers(user: pytest.Pytester) -> None:
 
 def test_neither_asyncios_plugin_nor_anyios_touches_it(user: pytest.Pytester) -> None:
     pytest.importorskip("anyio")
+    user.makeini(INI + "filterwarnings = error\n")
     text = """
+    pytestmark = [pytest.mark.anyio, pytest.mark.asyncio]
+
     @pytest.mark.anyio
     @pytest.mark.asyncio
     @pytest.mark.simulated(seeds=2)
@@ -459,7 +465,8 @@ def test_neither_asyncios_plugin_nor_anyios_touches_it(user: pytest.Pytester) ->
         assert isinstance(asyncio.get_running_loop(), simkernel.SimLoop)
     """
     assert ids(user, text) == ["test_it[seeds 0-1]"]
-    run(user, text).assert_outcomes(passed=1)
+    for arguments in ([], ["-o", "asyncio_mode=strict"], ["-o", "anyio_mode=auto", "-o", "asyncio_mode=strict"]):
+        run(user, text, *arguments).assert_outcomes(passed=1)
 
 
 def test_other_tests_do_without_the_kernel(pytester: pytest.Pytester) -> None:

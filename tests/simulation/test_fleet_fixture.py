@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import fleetsim.testing.in_each_run  # noqa: F401  # both, or each inner run would import its own
+import simkernel.testing.telling  # noqa: F401  # as above
+
 pytest_plugins = ["pytester"]
 
 PLAIN = [part for name in ("randomly", "cacheprovider", "faker", "hypothesispytest") for part in ("-p", f"no:{name}")]

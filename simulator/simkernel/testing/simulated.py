@@ -141,7 +141,7 @@ class Simulated:
         try:
             compare(first.result.trace, self._run(first.seed, first.plan).result.trace)
         except SimDivergence as error:
-            return Outcome(first.seed, first.plan, first.result, error, first.events)
+            return Outcome(first.seed, first.plan, first.result, error.with_traceback(None), first.events)
         return first
 
     def _told(self, outcome: Outcome, passed: list[int]) -> Failure:
@@ -149,6 +149,7 @@ class Simulated:
         if isinstance(outcome.error, SimDivergence):
             return failure
         again = self._run(outcome.seed, outcome.plan)
+        _let_go(again.error)
         if _kind(again) != _kind(outcome):
             failure.remark = "the same run again did not fail in this way: it is not the seed's alone"
         elif outcome.plan:
@@ -161,14 +162,14 @@ class Simulated:
         def fails(steps: Plan) -> bool:
             failure.tries += 1
             tried = self._run(seed, steps)
-            if tried.error is not None:
-                traceback.clear_frames(tried.error.__traceback__)
+            _let_go(tried.error)
             return _kind(tried) == kind
 
         small = shrink(plan, fails, tries=self._tries, simpler=self._wanted.simpler)
         if failure.tries == self._tries:
             failure.remark = f"smaller plans were not looked for after {self._tries} runs (--sim-tries)"
         if small != plan:
+            _let_go(failure.outcome.error)
             failure.outcome = self._run(seed, small)
 
 
@@ -179,6 +180,13 @@ def _unhandled(left: list[Unhandled]) -> SimUnhandled | None:
     error = SimUnhandled("\n".join(told))
     error.__cause__ = next((each.exception for each in left if each.exception is not None), None)
     return error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Let the objects of a failed run go, which its tracebacks hold: it is not the one that is told of."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _kind(outcome: Outcome) -> tuple[type | None, type | None]:

@@ -22,6 +22,11 @@ SEEDS = "simulated_seeds"
 WORLD = ("net", "seed", "random", "plan")
 """What a run gives by itself: these are no fixtures of pytest's."""
 
+# pytest-asyncio does where a plain function has its mark, which may well be that of a whole module.
+_NO_COMPLAINT = pytest.mark.filterwarnings(
+    "ignore:The test .* is marked with '@pytest.mark.asyncio' but:pytest.PytestWarning"
+).mark
+
 
 def stand_in(test: Callable[..., Any]) -> Callable[..., Any]:
     """Return a plain function that makes the test's coroutine; to pytest it has the arguments that are fixtures."""
@@ -33,8 +38,8 @@ def stand_in(test: Callable[..., Any]) -> Callable[..., Any]:
     seeds = inspect.Parameter(SEEDS, inspect.Parameter.KEYWORD_ONLY)
     simulated.__signature__ = without_world(test, seeds)  # type: ignore[attr-defined]  # functions may have one
     simulated.is_simkernel_stand_in = True  # type: ignore[attr-defined]  # functions may have any
-    marks = vars(simulated).get("pytestmark", [])
-    simulated.pytestmark = [mark for mark in marks if not _is_anyios(mark)]  # type: ignore[attr-defined]  # as above
+    marks = [mark for mark in vars(simulated).get("pytestmark", []) if not _is_anyios(mark)]
+    simulated.pytestmark = [*marks, _NO_COMPLAINT]  # type: ignore[attr-defined]  # as above
     return simulated
 
 
