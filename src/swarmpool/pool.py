@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     EndpointLike = AgentEndpoint | Located | tuple[str, int]
 
-__all__ = ["AgentPool", "check_prompts"]
+__all__ = ["AgentPool", "Response", "check_prompts"]
 
 Messages = Sequence[Mapping[str, Any]]
 
