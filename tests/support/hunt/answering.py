@@ -18,7 +18,7 @@ from hunt.world import Call, Request, World
 
 __all__ = ["PROFILE", "answers_told_to"]
 
-PROFILE = Profile(ttft=0.05, itl=0.01, output_tokens=8)
+PROFILE = Profile(ttft=0.05, itl=0.01, output_tokens=8, max_model_len=1_000_000)
 
 _NONCE = re.compile(rb"n\d+\.\d+")
 

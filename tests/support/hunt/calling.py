@@ -62,6 +62,7 @@ def _give_prompts(world: World, step: CallStep, view: Any, asked: Call) -> None:
     if isinstance(step, (Batch, AskMany)):
         spread = agents if isinstance(step, AskMany) else [own]
         in_batch = isinstance(step, Batch) or step.how == "send_all_batched"
+        asked.is_one_request = step.prompts == 1 or (isinstance(step, Batch) and world.kind.batches)
         asked.prompts = [
             _prompt(world, step, index, spread[index % len(spread)], in_batch=in_batch) for index in range(step.prompts)
         ]
@@ -73,13 +74,12 @@ def _give_prompts(world: World, step: CallStep, view: Any, asked: Call) -> None:
 
 def _prompt(world: World, step: CallStep, index: int, agent: int, *, in_batch: bool = False) -> Prompt:
     nonce = f"n{step.call}.{index}"
-    text = f"Tell me of {nonce}!"
+    text = f"Tell me of {nonce}!" + "." * (step.padding if isinstance(step, Ask) else 0)
     return Prompt(nonce, text, agent, world.kind.answer(world.fleet.seed, text, step.tokens, in_batch=in_batch))
 
 
 def _tree_index(world: World, endpoint: Any) -> int:
-    here = (endpoint.host, endpoint.port)
-    return next(index for index, each in enumerate(world.fleet.endpoints) if (each.host, each.port) == here)
+    return next(index for index, each in enumerate(world.fleet.endpoints) if each.port == endpoint.port)
 
 
 # ------------------------------------------------------------------------------------------------- sorts of callers
@@ -90,7 +90,14 @@ async def _ask(world: World, step: Ask, asked: Call, view: Any) -> None:
 
 
 async def _stream(world: World, step: Stream, asked: Call, view: Any) -> None:
-    stream = asked.stream = view.stream(step.agent % view.size, asked.prompts[0].text, step.tokens)
+    asked.limit, asked.watches_gaps = step.limit, step.idle_timeout is not None
+    stream = asked.stream = view.stream(
+        step.agent % view.size,
+        asked.prompts[0].text,
+        step.tokens,
+        timeout=step.limit,
+        idle_timeout=step.idle_timeout,
+    )
     seen = 0
     try:
         async for chunk in stream:

@@ -41,54 +41,21 @@ CONTENDED: dict[str, Any] = {"latency": 0.004, "jitter": 0.0, "quantum": GRID}
 _HORIZON = 4.0  # seconds: beyond a keep-alive, so that idle connections expire in the middle
 _MOMENTS: tuple[Moment, ...] = get_args(Moment)
 
-# What does not outlive `Armoury.clear`, and leaves the server of use afterwards.
 _FAULTS = (
-    "accept_fin",
-    "accept_rst",
-    "slow_accept;seconds=300ms",
-    "blackhole",
-    "before_head",
-    "before_head_rst",
-    "close_reading;how=rst",
-    "delay;seconds=400ms",
-    "head_fin;after=30",
-    "head_rst;after=30",
-    "garbage_status",
-    "informational",
-    "split;gap=20ms",
-    "eager",
-    "delayed;seconds=60ms",
-    "never",
-    "truncated;after=20",
-    "reset;after=20",
-    "until_close",
-    "length_too_long",
-    "length_too_short",
-    "no_last_chunk",
-    "stall;seconds=300ms",
-    "hang;after=10",
-    "second_response",
-    "second_response;seconds=50ms",
-    "no_done",
-    "no_finish",
-    "error_event",
-    "bad_json",
-    "close",
-    "idle_fin",
-    "idle_rst;seconds=100ms",
-    "stale",
-    "stale;how=rst",
-    "close_after;requests=2",
-    "error_then_fin",
-    "half_close",
-    "unavailable",
-    "rate_limited",
-    "refuse_upgrade",
-    "slow_upgrade;seconds=200ms",
-    "wrong_accept",
-    "websocket_fin",
-    "websocket_rst",
-    "half_open",
+    *("accept_fin", "accept_rst", "blackhole", "slow_accept;seconds=300ms"),
+    *("before_head", "before_head_rst", "close_reading;how=rst", "close_reading", "stop_reading;seconds=300ms"),
+    *("delay;seconds=400ms", "head_dribble;size=40;seconds=5ms", "head_fin;after=30", "head_rst;after=30"),
+    *("garbage_status", "long_header", "informational", "bad_header"),
+    *("split;gap=20ms", "eager", "delayed;seconds=60ms", "never", "truncated;after=20", "reset;after=20"),
+    *("until_close", "length_too_long", "length_too_short", "no_last_chunk", "bad_chunk_size", "stall;seconds=300ms"),
+    *("hang;after=10", "endless;size=64;seconds=50ms", "dribble;size=20;seconds=5ms", "bandwidth;rate=2000"),
+    *("wrong_encoding", "second_response", "second_response;seconds=50ms"),
+    *("no_done", "no_finish", "error_event", "bad_json", "split_event", "merged_events", "comments", "no_space"),
+    *("close", "idle_fin", "idle_rst;seconds=100ms", "stale", "stale;how=rst", "close_after;requests=2"),
+    *("error_then_fin", "half_close"),
+    *("bad_request", "rate_limited", "server_error", "unavailable", "plain_error", "detail_error", "empty_error"),
+    *("refuse_upgrade", "slow_upgrade;seconds=200ms", "wrong_accept", "session_deadline;seconds=200ms"),
+    *("idle_deadline;seconds=100ms", "websocket_fin", "websocket_rst", "half_open", "no_pong", "fragmented_message"),
 )
 _STANDING = (
     "refuse",
@@ -101,7 +68,11 @@ _STANDING = (
     "engine_death",
     "sleep",
 )
-_STRIKES = ("partition", "refuse", "fill_backlog", "slow", "bandwidth", "lose_syn", "reset", "reset", "blackhole")
+_STRIKES = (
+    *("partition", "refuse", "fill_backlog", "slow", "bandwidth", "lose_syn", "reset", "reset", "blackhole"),
+    "dns_fail",
+)
+_LONG = 300_000  # characters: more than fit into the kernel's buffers
 
 
 def draw_random(chance: random.Random) -> list[Step]:
@@ -115,7 +86,7 @@ def draw_random(chance: random.Random) -> list[Step]:
     if chance.random() < 0.7:
         drawn += [_strike(chance, setup) for _ in range(chance.randint(1, 3))]
     if chance.random() < 0.25:
-        drawn.append(Close(at=_time(chance), drain=chance.choice((0.0, 0.0, 0.1, 1.0, 5.0))))
+        drawn += [_close(chance, _time(chance)) for _ in range(chance.choice((1, 1, 2)))]
     return [setup, *sorted(drawn, key=lambda step: step.at)]
 
 
@@ -139,7 +110,7 @@ def draw_contended(chance: random.Random) -> list[Step]:
     if chance.random() < 0.4:
         drawn.append(_strike(chance, setup, at=chance.randrange(20) * GRID))
     if chance.random() < 0.2:
-        drawn.append(Close(at=chance.randrange(30) * GRID, drain=chance.choice((0.0, 5 * GRID, 1.0))))
+        drawn += [_close(chance, chance.randrange(30) * GRID) for _ in range(chance.choice((1, 1, 2)))]
     return [setup, *sorted(drawn, key=lambda step: step.at)]
 
 
@@ -154,6 +125,8 @@ def _setup(chance: random.Random) -> Setup:
         timeout=chance.choice((20.0, 20.0, 20.0, 1.0, 0.15)),
         connect_timeout=chance.choice((5.0, 5.0, 0.5)),
         keepalive_timeout=chance.choice((4.0, 4.0, 0.1, 1.0)),
+        named=chance.random() < 0.2,
+        dns_ttl=chance.choice((None, 0.5)),
     )
 
 
@@ -166,7 +139,7 @@ def _call(chance: random.Random, number: int, setup: Setup, at: float | None = N
         "tokens": chance.randint(1, 8),
     }
     if chance.random() < plain:
-        return Ask(**common)
+        return Ask(**common, padding=_LONG if chance.random() < 0.01 else 0)
     sort = chance.choice(("stream", "stream", "batch", "many", "talk"))
     if sort == "stream":
         return Stream(
@@ -174,6 +147,8 @@ def _call(chance: random.Random, number: int, setup: Setup, at: float | None = N
             leave_after=chance.choice((None, None, 1, 2)),
             how=chance.choice(("break", "drop")),
             pause=chance.choice((0.0, 0.0, 0.02)),
+            limit=chance.choice((None, None, None, 0.5)),
+            idle_timeout=chance.choice((None, None, None, 0.2)),
         )
     if sort == "batch":
         return Batch(**common, prompts=chance.randint(1, 5))
@@ -222,6 +197,11 @@ def _strike(chance: random.Random, setup: Setup, at: float | None = None) -> Ste
     if sort < 0.85:
         return Fault(**common, fault=chance.choice(_FAULTS), times=chance.choice((1, 1, 2, None)))
     return Fault(**common, fault=chance.choice(_STANDING), times=None, lasting=chance.uniform(0.05, 2.0))
+
+
+def _close(chance: random.Random, at: float) -> Step:
+    give_up = chance.choice((None, None, None, chance.randrange(8)))
+    return Close(at=at, drain=chance.choice((0.0, 0.0, 0.05, 1.0, 5.0)), give_up=give_up)
 
 
 def _time(chance: random.Random) -> float:

@@ -63,6 +63,7 @@ def options(setup: Setup) -> dict[str, Any]:
         "timeout": setup.timeout,
         "connect_timeout": setup.connect_timeout,
         "keepalive_timeout": setup.keepalive_timeout,
+        "dns_ttl": setup.dns_ttl,
     }
 
 

@@ -34,7 +34,7 @@ def _(step: CallStep, world: World) -> None:
 @perform.register
 def _(step: View, world: World) -> None:
     parent = world.views.get(step.of, world.pool)
-    if "views" in world.kind.lacks or world.closing is not None or not parent.size:
+    if "views" in world.kind.lacks or world.closings or not parent.size:
         return
     if step.how == "by_tag":
         made = parent.by_tag("rack", str(step.first % 2))
@@ -67,15 +67,22 @@ def _(step: CancelAfter, world: World) -> None:
 
 @perform.register
 def _(step: Close, world: World) -> None:
-    if world.closing is None:
-        world.closing = asyncio.ensure_future(world.pool.close(step.drain))
-        world.closing_by = world.now() + step.drain
-        world.closing.add_done_callback(world.is_closed)
-        world.loop.call_after_turns(1, world.is_closing)
+    closing = asyncio.ensure_future(world.pool.close(step.drain))
+    world.closings.append(closing)
+    if step.give_up is None:
+        world.closed_by = min(world.closed_by, world.now() + step.drain)
+        closing.add_done_callback(world.is_closed)
+    else:
+        world.loop.call_after_turns(step.give_up, closing.cancel)
+    world.loop.call_after_turns(1, world.is_closing)
 
 
 @perform.register
 def _(step: Network, world: World) -> None:
+    if step.what == "dns_fail":
+        world.disturb(None)
+        world.net.dns_fail("localhost", lasting=step.lasting)
+        return
     strike: Any = operator.attrgetter(step.what)(world.net)
     options: dict[str, Any] = {}
     if step.what in ("partition", "refuse", "fill_backlog", "slow", "bandwidth"):

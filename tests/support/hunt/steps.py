@@ -53,6 +53,9 @@ class Setup(Step):
     timeout: float = 20.0
     connect_timeout: float = 5.0
     keepalive_timeout: float = 4.0
+    named: bool = False
+    """Whether the pool knows its agents by a name that has to be looked up."""
+    dns_ttl: float | None = None
 
     @property
     def limit(self) -> int:
@@ -90,16 +93,21 @@ class CallStep(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask(CallStep):
-    """One prompt, one answer."""
+    """One prompt, one answer; `padding` characters more make a request that does not fit into the kernel's buffers."""
+
+    padding: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream(CallStep):
-    """A stream, read with `pause` seconds behind each chunk, and left after `leave_after` chunks if that is given."""
+    """A stream, read with `pause` seconds behind each chunk, and left after `leave_after` chunks if that is given.
+    `limit` and `idle_timeout` are its own limits of time."""
 
     leave_after: int | None = None
     how: Literal["break", "drop"] = "break"
     pause: float = 0.0
+    limit: float | None = None
+    idle_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +154,9 @@ class CancelAfter(Step):
 class Network(Step):
     """The network goes wrong, for one agent or for all (None). `lasting` and `amount` where the fault takes them."""
 
-    what: Literal["partition", "refuse", "fill_backlog", "slow", "bandwidth", "lose_syn", "reset", "blackhole", "kill"]
+    what: Literal[
+        "partition", "refuse", "fill_backlog", "slow", "bandwidth", "lose_syn", "reset", "blackhole", "kill", "dns_fail"
+    ]
     agent: int | None = 0
     lasting: float = 1.0
     amount: int = 1
@@ -165,6 +175,7 @@ class Fault(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close(Step):
-    """Close the pool while the rest goes on."""
+    """Close the pool while the rest goes on; whoever does is cancelled `give_up` turns later, if that is given."""
 
     drain: float = 0.0
+    give_up: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,12 +45,17 @@ class Call:
     agents: frozenset[int]
     prompts: list[Prompt]
     began: float
+    is_one_request: bool = True
     task: asyncio.Task[None] | None = None
     was_cancelled: bool = False
     """Whether the plan has cancelled it before its end."""
     cancelled_at: float | None = None
     left: bool = False
     """Whether the plan has it leave a stream before its end."""
+    limit: float | None = None
+    """A stream's own limit of time."""
+    watches_gaps: bool = False
+    """Whether it has a limit of time between two pieces."""
     results: list[Any] = field(default_factory=list)
     """Each a `Response`, one for each prompt; messages that came back, of a websocket."""
     raised: BaseException | None = None
@@ -92,9 +98,9 @@ class World:
         """Those that will never come back."""
         self.severed = False
         """Whether there are connections one end of which will never learn of the other's."""
-        self.closing: asyncio.Task[None] | None = None
-        self.closing_by = 0.0
-        """When a drain is over."""
+        self.closings: list[asyncio.Task[None]] = []
+        self.closed_by = math.inf
+        """When the soonest drain is over."""
         self.closed_at: float | None = None
         self.at_work: set[Request] = set()
         """Requests that a server is busy with."""
@@ -128,7 +134,8 @@ class World:
 
     def is_closed(self, _: object) -> None:
         """A `close` of the plan's has returned."""
-        self.closed_at = self.now()
+        if self.closed_at is None:
+            self.closed_at = self.now()
 
     def current_call(self) -> Call | None:
         """The call that is running now."""

@@ -62,6 +62,6 @@ class SlotsAreBounded(Oracle):
     def _counts(self, request: Request) -> bool:
         """Of a call with many requests the outside cannot tell which have been given up."""
         world = self.world
-        if len(request.call.prompts) > 1 and not world.kind.batches:
+        if not request.call.is_one_request:
             return not world.disturbed and world.setup.timeout >= _PATIENCE
         return not request.call.is_over

@@ -33,7 +33,8 @@ class LimitsOfTimeHold(Oracle):
         for result in call.results:
             self._see(call, result.queue_seconds, setup.queue_timeout, "waited for a slot")
             if call.sort in ("post", "stream"):
-                self._see(call, result.wire_seconds, setup.timeout + self._patience(call), "was under way")
+                limit = setup.timeout if call.limit is None else call.limit
+                self._see(call, result.wire_seconds, limit + self._patience(call), "was under way")
 
     def _patience(self, call: Call) -> float:
         """A reader who pauses between chunks is told when he reads on."""
@@ -46,6 +47,6 @@ class LimitsOfTimeHold(Oracle):
     def at_rest(self) -> None:
         world = self.world
         if world.closed_at is not None:
-            late = world.closed_at - world.closing_by
+            late = world.closed_at - world.closed_by
             patience = _GOODBYE if world.ledgers else _ABRUPT
             self.must(late <= patience, f"close() returned {late:.1f} s after the end of its drain")
