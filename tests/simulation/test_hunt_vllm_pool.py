@@ -1,18 +1,21 @@
-"""The hunt of `VLLMPool`. `hunt/__init__.py` says what it is."""
+"""The hunt of `VLLMPool`: what it is, `hunt/__init__.py` and docs/hunt.md say."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
-from hunt import CALM, CONTENDED, VLLM_POOL, draw_contended, draw_random, hunt
+from hunt import CALM, CONTENDED, VLLM_POOL, carry_out, draw_contended, draw_random, simpler
+from hunt.steps import Step
 
-_BLOCK = 25
-
-
-@pytest.mark.parametrize("first", range(0, 150, _BLOCK))
-def test_random_plans_find_nothing(first: int) -> None:
-    hunt(VLLM_POOL, draw_random, range(first, first + _BLOCK), **CALM)
+from simkernel import Net
 
 
-@pytest.mark.parametrize("first", range(0, 150, _BLOCK))
-def test_contended_plans_find_nothing(first: int) -> None:
-    hunt(VLLM_POOL, draw_contended, range(first, first + _BLOCK), **CONTENDED)
+@pytest.mark.simulated(seeds=150, plan=draw_random, simpler=simpler, **CALM)
+async def test_random_plans_find_nothing(net: Net, plan: Sequence[Step]) -> None:
+    await carry_out(net, VLLM_POOL, plan)
+
+
+@pytest.mark.simulated(seeds=150, plan=draw_contended, simpler=simpler, **CONTENDED)
+async def test_contended_plans_find_nothing(net: Net, plan: Sequence[Step]) -> None:
+    await carry_out(net, VLLM_POOL, plan)

@@ -1,6 +1,10 @@
 """The hunt: plans drawn from a seed, carried out with a pool on a fleet in a simulated world, and judged by oracles.
 
-    hunt(AGENT_POOL, draw_contended, range(150), **CONTENDED)
+    @pytest.mark.simulated(seeds=150, plan=draw_contended, simpler=simpler, **CONTENDED)
+    async def test_contended_plans_find_nothing(net, plan):
+        await carry_out(net, AGENT_POOL, plan)
+
+`hunt` and `attempt` do the same without pytest.
 
 A *plan* is a list of frozen steps (`steps.py`) that prints as the Python that makes it again. `drawing.py` draws two
 sorts: random ones, and contended ones with few slots, many callers, coincidences, and cancels a few turns of the loop
@@ -23,8 +27,9 @@ To add a step: a frozen dataclass with `at`, and a function registered with `per
 
 from hunt.carrying_out import Broken, carry_out
 from hunt.drawing import CALM, CONTENDED, draw_contended, draw_random
-from hunt.hunting import attempt, hunt
+from hunt.hunting import attempt, hunt, plan_of
 from hunt.kinds import AGENT_POOL, VLLM_POOL, Kind
+from hunt.simpler import simpler
 
 __all__ = [
     "AGENT_POOL",
@@ -38,4 +43,6 @@ __all__ = [
     "draw_contended",
     "draw_random",
     "hunt",
+    "plan_of",
+    "simpler",
 ]

@@ -114,28 +114,28 @@ async def _try_every_slot(world: World) -> None:
     setup = world.setup
     alive = [agent for agent in range(setup.agents) if agent not in world.dead]
     slots = min(setup.limit, len(alive) * (setup.per_agent or setup.limit))
-    held = _held_for_nobody(world)
+    at_least = slots - _in_reserve(world)
     began, before = world.now(), set(world.disturbed)
     world.disturbed.clear()
     calls = [ask(world, _FIRST_TRY + number, alive[number % len(alive)], 4) for number in range(slots)]
     together = _together(world, calls)
     await _everybody_ends(world)
     world.disturbed |= before
-    if calls:
-        most = max(together)
-        if most < slots - held:
-            world.complain(f"{most} of {slots} slots work when all is well again")
-    if world.now() - began > _PROMPT or not all(call.results and call.results[0].success for call in calls):
+    answered = sum(bool(call.results) and call.results[0].success for call in calls)
+    if max(together) < at_least or answered < at_least or world.now() - began > _PROMPT:
         told = [call.results or call.raised for call in calls]
-        world.complain(f"when all is well again {slots} requests take {world.now() - began:.1f} s: {told}")
+        world.complain(
+            f"all is well again, and of {slots} slots {max(together)} work at once and {answered} bring an answer, "
+            f"within {world.now() - began:.1f} s: {told}"
+        )
     await asyncio.sleep(_REST)
     for oracle in world.oracles:
         oracle.at_rest()
 
 
-def _held_for_nobody(world: World) -> int:
-    """Sockets of idle websockets that give way only when their goodbye has been waited for in vain."""
-    return world.pool.statistics().admission.kept if world.severed and world.ledgers else 0
+def _in_reserve(world: World) -> int:
+    """Sockets of idle websockets, which give way once they have said goodbye: who waits for them may be refused."""
+    return world.pool.statistics().admission.kept if world.ledgers else 0
 
 
 def _together(world: World, calls: list[Call]) -> list[int]:

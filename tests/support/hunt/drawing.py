@@ -33,9 +33,9 @@ __all__ = ["CALM", "CONTENDED", "GRID", "draw_contended", "draw_random"]
 
 GRID = 0.01
 """Seconds between the instants of a contended plan."""
-CALM: dict[str, Any] = {"latency": 0.005}
+CALM: dict[str, Any] = {"latency": 0.005, "segments": False}
 """The settings of simkernel that random plans are meant for."""
-CONTENDED: dict[str, Any] = {"latency": 0.004, "jitter": 0.0, "quantum": GRID}
+CONTENDED: dict[str, Any] = {"latency": 0.004, "jitter": 0.0, "quantum": GRID, "segments": False}
 """The same for contended ones."""
 
 _HORIZON = 4.0  # seconds: beyond a keep-alive, so that idle connections expire in the middle

@@ -6,7 +6,7 @@ nothing, or takes the whole pool; an agent's number is taken modulo the size of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 __all__ = [
@@ -33,14 +33,21 @@ Moment = Literal["called", "granted", "arrived", "answered", "ended"]
 caller has a result."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Step:
     """Something that happens `at` so many seconds."""
 
     at: float = 0.0
 
+    def __repr__(self) -> str:
+        """As the Python that makes it, without what is as by default."""
+        told = [
+            f"{each.name}={value!r}" for each in fields(self) if (value := getattr(self, each.name)) != each.default
+        ]
+        return f"{type(self).__name__}({', '.join(told)})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Setup(Step):
     """What there is: `agents` in the fleet, and the limits of the pool. Without such a step: these."""
 
@@ -63,7 +70,7 @@ class Setup(Step):
         return min(self.concurrency, self.connector_limit)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class View(Step):
     """Make sub-pool number `view` of view number `of`; 0 is the pool."""
 
@@ -74,14 +81,14 @@ class View(Step):
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Drop(Step):
     """Forget sub-pool number `view`."""
 
     view: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CallStep(Step):
     """A caller of the pool, who is a task of his own. `tokens` is how long an answer may be."""
 
@@ -91,14 +98,14 @@ class CallStep(Step):
     tokens: int = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Ask(CallStep):
     """One prompt, one answer; `padding` characters more make a request that does not fit into the kernel's buffers."""
 
     padding: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Stream(CallStep):
     """A stream, read with `pause` seconds behind each chunk, and left after `leave_after` chunks if that is given.
     `limit` and `idle_timeout` are its own limits of time."""
@@ -110,14 +117,14 @@ class Stream(CallStep):
     idle_timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Batch(CallStep):
     """`prompts` prompts to one agent by `post_batch`."""
 
     prompts: int = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class AskMany(CallStep):
     """`prompts` prompts to all agents of the view."""
 
@@ -125,7 +132,7 @@ class AskMany(CallStep):
     how: Literal["send_all", "send_all_batched", "stream_all"] = "send_all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Talk(CallStep):
     """A websocket is borrowed, `messages` are said on it with `pause` seconds behind each, and it is given back."""
 
@@ -133,14 +140,14 @@ class Talk(CallStep):
     pause: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Cancel(Step):
     """Cancel call number `call`."""
 
     call: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CancelAfter(Step):
     """Cancel call number `call` so many turns of the loop after a moment of call number `of`; 0 is in its middle."""
 
@@ -150,7 +157,7 @@ class CancelAfter(Step):
     turns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Network(Step):
     """The network goes wrong, for one agent or for all (None). `lasting` and `amount` where the fault takes them."""
 
@@ -162,7 +169,7 @@ class Network(Step):
     amount: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Fault(Step):
     """A fault of the fleet's catalogue, at one agent or at all (None); `times` how often it strikes, None for ever, and
     for those that hold for a server as a whole."""
@@ -173,7 +180,7 @@ class Fault(Step):
     lasting: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Close(Step):
     """Close the pool while the rest goes on; whoever does is cancelled `give_up` turns later, if that is given."""
 
