@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import peer_results as made
 import pytest
+from processes import is_running
 
 from loadtests.bench.peers.command import page_command
 
@@ -39,6 +41,20 @@ def test_each_command_has_a_help_of_its_own(name: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
     assert f"usage: python -m loadtests.bench {name}" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_leaves_no_process_behind() -> None:
+    command = [sys.executable, "-m", "loadtests.bench", "peers", "--quick"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert any("round 1 of" in line for line in run.stdout)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=90)
+    assert (run.returncode, said) == (130, "")
+    assert len(children) >= 4
+    assert not any(map(is_running, map(int, children)))
 
 
 def test_an_interpreter_that_is_none_is_one_sentence() -> None:

@@ -32,6 +32,14 @@ def test_without_guidellm_a_sentence_says_what_to_do() -> None:
     assert "--guidellm names no interpreter" in sentence
 
 
-def test_an_interpreter_that_is_none_is_an_error() -> None:
-    with pytest.raises(OSError, match="nowhere"):
-        field_of((), SERVERS, guidellm="/nowhere/python")
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("/nowhere/python", "No such file.*nowhere"),
+        ("/bin/false", "^/bin/false does not answer as a Python interpreter would .exit code 1."),
+        ("/bin/echo", "^/bin/echo does not answer as a Python interpreter would .exit code 0."),
+    ],
+)
+def test_an_interpreter_that_is_none_is_an_error(python: str, said: str) -> None:
+    with pytest.raises(OSError, match=said):
+        field_of((), SERVERS, guidellm=python)

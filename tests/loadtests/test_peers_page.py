@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from peer_results import around, cell, results
+from peer_results import around, cell, results, start
 
 from loadtests.bench.peers.page import page, said
 from loadtests.bench.peers.picture import picture
@@ -83,6 +83,13 @@ def test_the_page_says_which_machine_how_busy_and_who_is_left_out() -> None:
         "which takes 123 seconds",
     ):
         assert part in text
+
+
+def test_what_is_smaller_than_can_be_read_says_so() -> None:
+    starts = (start("client", "swarmpool", 0.00012), start("client", "aiohttp", 0.05), start("server", "fleetsim", 0.0))
+    text = page(results(cell("swarmpool", "fleetsim"), starts=starts), picture="p.svg")
+    assert "| swarmpool | <0.001 (<0.001 to <0.001) |" in text
+    assert "| fleetsim | 0 (0 to 0) |" in text
 
 
 def test_failures_are_counted_and_the_first_is_told() -> None:

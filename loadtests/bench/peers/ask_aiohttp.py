@@ -8,10 +8,10 @@ import aiohttp
 
 from loadtests.bench.peers.ask import TIMEOUT, Failed, body
 
-__all__ = ["Peer"]
+__all__ = ["Asker"]
 
 
-class Peer:
+class Asker:
     """See `ask.Client`."""
 
     made_once = False

@@ -13,10 +13,10 @@ import httpx
 
 from loadtests.bench.peers.ask import TIMEOUT, Failed, body
 
-__all__ = ["Peer"]
+__all__ = ["Asker"]
 
 
-class Peer:
+class Asker:
     """See `ask.Client`."""
 
     made_once = False

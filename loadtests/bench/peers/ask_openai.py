@@ -13,10 +13,10 @@ import openai
 
 from loadtests.bench.peers.ask import MODEL, TIMEOUT, TOKENS, Failed
 
-__all__ = ["Peer"]
+__all__ = ["Asker"]
 
 
-class Peer:
+class Asker:
     """See `ask.Client`."""
 
     made_once = True

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from loadtests.bench.peers.ask import MODEL, TIMEOUT, TOKENS, Failed
 from swarmpool import VLLMPool
 
-__all__ = ["Peer"]
+__all__ = ["Asker"]
 
 
-class Peer:
+class Asker:
     """See `ask.Client`."""
 
     made_once = False

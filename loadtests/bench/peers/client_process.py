@@ -86,7 +86,7 @@ class Asking:
 
 async def _ask(out: TextIO) -> None:
     begun = time.perf_counter()
-    client: Client = import_module(f"loadtests.bench.peers.ask_{sys.argv[1]}").Peer()
+    client: Client = import_module(f"loadtests.bench.peers.ask_{sys.argv[1]}").Asker()
     asking = Asking(client)
     sys.addaudithook(asking.audit)
     imported = {"imported": time.perf_counter() - begun}

@@ -19,6 +19,8 @@ from loadtests.bench.peers.told import ChildFailed
 
 __all__ = ["page_command", "peers_command", "write_page"]
 
+_INTERRUPTED = 130  # as a shell says of a process that SIGINT ended
+
 
 def peers_command(arguments: Sequence[str]) -> int:
     """Run clients and servers beside their peers and print the figures."""
@@ -36,6 +38,8 @@ def peers_command(arguments: Sequence[str]) -> int:
         results = asyncio.run(run_peers(QUICK if asked.quick else FULL, field, lambda line: print(line, flush=True)))
     except (ChildFailed, OSError) as failed:
         sys.exit(f"python -m loadtests.bench peers: {failed}")
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     print(said(results))
     if asked.json:
         asked.json.write_text(json.dumps(results.written(), indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -89,8 +89,11 @@ def has(versions: dict[str, str], peer: Peer) -> bool:
 def versions_in(python: str, distributions: Iterable[str]) -> dict[str, str]:
     """Which of them an interpreter's environment has, and in which versions. Raises OSError."""
     command = [python, "-c", _ASK, *sorted(distributions)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return dict(line.split() for line in said.splitlines())
+    asked = subprocess.run(command, check=False, capture_output=True, text=True)
+    words = [line.split() for line in asked.stdout.splitlines()]
+    if asked.returncode or any(len(each) != 2 for each in words):
+        raise OSError(f"{python} does not answer as a Python interpreter would (exit code {asked.returncode})")
+    return dict(words)
 
 
 def _sentence(peer: Peer) -> str:

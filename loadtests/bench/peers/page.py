@@ -27,8 +27,8 @@ take turns, in an order drawn by seed {seed}. A number is the median of the roun
 _ABOUT = {
     "swarmpool": "one `VLLMPool` over all agents.",
     "aiohttp": "one `ClientSession`; as a server, one application at as many ports.",
-    "httpx": "one `AsyncClient`, which keeps 20 connections.",
-    "openai": "an `AsyncOpenAI` for each agent, without its own repetition of failed requests.",
+    "httpx": "one `AsyncClient`, which keeps 20 connections; raised limits save it connections, but cost more CPU.",
+    "openai": "an `AsyncOpenAI` and so an HTTP client for each agent; it does not repeat failed requests by itself.",
     "fleetsim": "a `Fleet` without latency.",
     "fastapi": "one FastAPI application, and one uvicorn server at as many sockets.",
     "guidellm": "its mock server without latency: one at as many sockets, where its command makes a process for each.",
@@ -186,7 +186,9 @@ def _spread(spread: Spread) -> str:
 def _number(value: float) -> str:
     if value == 0 or value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.2g}"
+    if value < 0.001:
+        return "<0.001"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -62,7 +62,7 @@ class _Run:
             }
             clients = {name: await stack.enter_async_context(self._client(name)) for name in self._field.clients}
             for number in range(self._plan.rounds):
-                self._say(f"{agents:,} agents, round {number + 1} of {self._plan.rounds}")
+                self._say(f"{agents:,} agent{'s' * (agents > 1)}, round {number + 1} of {self._plan.rounds}")
                 for client, server in self._order():
                     await self._meet(client, clients[client], server, servers[server], agents)
 
