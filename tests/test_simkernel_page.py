@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 
 import simkernel
+import simkernel.testing.telling  # or each inner run would import a kernel of its own
+
+pytest_plugins = ["pytester"]
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "simkernel.md").read_text(encoding="utf-8")
 EXAMPLES: list[str] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PLAIN = [example for example in EXAMPLES if "@pytest" not in example]
+BANK, ECHO = (example for example in EXAMPLES if "@pytest" in example)
+REPORTS: list[str] = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+OPTIONS = ("-p", "no:randomly", "-p", "no:asyncio")
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", PLAIN)
 def test_each_example_runs(example: str) -> None:
     names: dict[str, object] = {}
     exec(compile(example, "docs/simkernel.md", "exec"), names)
@@ -22,6 +29,19 @@ def test_each_example_runs(example: str) -> None:
     assert tests
     for test in tests:
         test()
+
+
+def test_the_failure_is_told_as_the_page_shows(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_bank=BANK)
+    told = pytester.runpytest_inprocess(*OPTIONS, "-k", "0-49")
+    told.assert_outcomes(failed=1)
+    (report,) = REPORTS
+    told.stdout.fnmatch_lines([f"*{re.sub(' +', '*', line)}*" for line in report.splitlines()])
+
+
+def test_the_example_of_a_simulated_fixture_runs(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_echo=ECHO)
+    pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=1)
 
 
 def test_the_table_tells_every_setting_with_its_default() -> None:

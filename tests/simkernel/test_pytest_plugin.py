@@ -163,8 +163,8 @@ def test_a_failure_tells_the_seed_its_shrunk_plan_and_the_line_that_runs_it_agai
             "*- Simulated seed -*",
             "seed 8 failed, 3 to 7 passed (5 seeds)",
             "again: pytest test_it.py::test_planned --sim-seed 8",
-            "*- Plan of 1 steps, shrunk from ?? in * runs -*",
-            "4?",
+            "*- Plan of 1 step, shrunk from ?? in * runs -*",
+            "4?,",
             "*- Simulated trace, last 1 of 1 events -*",
             "1.0 step 4?",
         ]
@@ -186,7 +186,7 @@ def test_shrinking_is_bounded_and_says_so(user: pytest.Pytester) -> None:
 
 def test_steps_are_made_simpler(user: pytest.Pytester) -> None:
     text = PLANNED.replace("plan=draw", "plan=draw, simpler=lambda step: [step - 1]")
-    run(user, text).stdout.fnmatch_lines(["*- Plan of 1 steps*", "41", "*- Simulated trace*"], consecutive=True)
+    run(user, text).stdout.fnmatch_lines(["*- Plan of 1 step, *", "41,", "*- Simulated trace*"], consecutive=True)
 
 
 def test_a_failure_that_does_not_come_again_is_told_and_not_shrunk(user: pytest.Pytester) -> None:

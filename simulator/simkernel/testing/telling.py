@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 import pytest
 
@@ -46,16 +47,24 @@ def _passed(failure: Failure) -> str:
     passed = failure.passed
     if not passed:
         return "no seed of this block before it passed"
-    return f"{passed[0]} passed" if len(passed) == 1 else f"{passed[0]} to {passed[-1]} passed ({len(passed)} seeds)"
+    return (
+        f"{passed[0]} passed"
+        if len(passed) == 1
+        else f"{passed[0]} to {passed[-1]} passed ({_counted(passed, 'seed')})"
+    )
+
+
+def _counted(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _title(failure: Failure) -> str:
     plan, drawn = failure.outcome.plan or [], failure.drawn or []
     if len(plan) == len(drawn) and plan == drawn:
-        return f"Plan of {len(drawn)} steps, as drawn"
-    return f"Plan of {len(plan)} steps, shrunk from {len(drawn)} in {failure.tries} runs"
+        return f"Plan of {_counted(drawn, 'step')}, as drawn"
+    return f"Plan of {_counted(plan, 'step')}, shrunk from {len(drawn)} in {failure.tries} runs"
 
 
 def _steps(plan: list[object]) -> str:
     more = [f"... and {len(plan) - _STEPS} more"] if len(plan) > _STEPS else []
-    return "\n".join([*(repr(step) for step in plan[:_STEPS]), *more]) or "(no step: the failure needs none)"
+    return "\n".join([*(f"{step!r}," for step in plan[:_STEPS]), *more]) or "(no step: the failure needs none)"
