@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from aiohttp import Fingerprint
 
 from swarmpool.batching import deal
+from swarmpool.delivery import Try, of_all
 from swarmpool.exchange import WireFailure
 from swarmpool.fanout import Turns, in_order
 from swarmpool.formats import ShapeError, embeddings_body, encode, read_embeddings
@@ -21,8 +22,13 @@ from swarmpool.results import REFUSALS, refused, result, status_failure
 
 if TYPE_CHECKING:
     from swarmpool.agents import Agent
+    from swarmpool.events import PoolEvent
     from swarmpool.exchange import Exchange, Outcome
+    from swarmpool.health import Health
+    from swarmpool.hedging import Hedge
     from swarmpool.pool import EndpointLike
+    from swarmpool.retry import Retry
+    from swarmpool.routing import Policy
 
 __all__ = ["EmbeddingPool", "EmbeddingResponse"]
 
@@ -78,6 +84,12 @@ class EmbeddingPool(AgentPool):
         dns_ttl: float | None = None,
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | Fingerprint | bool | None = None,
+        retry: Retry | None = None,
+        health: Health | None = None,
+        routing: Policy | None = None,
+        hedge: Hedge | None = None,
+        seed: int | None = None,
+        on_event: Callable[[PoolEvent], object] | None = None,
     ) -> None:
         options = EmbeddingOptions(model, encoding, batch_size)
         super().__init__(
@@ -93,6 +105,12 @@ class EmbeddingPool(AgentPool):
             dns_ttl=dns_ttl,
             headers=headers,
             ssl=ssl,
+            retry=retry,
+            health=health,
+            routing=routing,
+            hedge=hedge,
+            seed=seed,
+            on_event=on_event,
         )
         self._embedding = options
 
@@ -131,8 +149,8 @@ class EmbeddingPool(AgentPool):
         self._agent(agent_index)
         texts = _checked_texts(texts)
         if len(texts) in range(1, self._embedding.batch_size + 1):
-            return await self._batch(agent_index, texts, range(len(texts)), parameters)
-        return await self._batches(texts, 1, lambda _: agent_index, parameters, None)
+            return _told(await self._batch(agent_index, texts, range(len(texts)), parameters, movable=False))
+        return await self._batches(texts, 1, lambda _: agent_index, parameters, None, movable=False)
 
     async def embed_all(
         self, texts: Iterable[str], *, progress: ProgressCallback | None = None, **parameters: Any
@@ -145,7 +163,8 @@ class EmbeddingPool(AgentPool):
         self._agent(0)
         checked_progress(progress)
         size = self.size
-        return await self._batches(_checked_texts(texts), size, lambda number: number % size, parameters, progress)
+        agent_of: Callable[[int], int] = lambda number: number % size  # noqa: E731 - one use, one line
+        return await self._batches(_checked_texts(texts), size, agent_of, parameters, progress, movable=self._movable)
 
     # ------------------------------------------------------------------------------------------------ the inside
 
@@ -164,16 +183,20 @@ class EmbeddingPool(AgentPool):
         agent_of: Callable[[int], int],
         parameters: Mapping[str, Any],
         progress: ProgressCallback | None,
+        *,
+        movable: bool,
     ) -> list[EmbeddingResponse]:
         batches = deal(len(texts), agents, self._embedding.batch_size)
         results: dict[int, EmbeddingResponse] = {}
+        failed = 0
 
         async def one(number: int, indices: range) -> None:
+            nonlocal failed
             chosen = [texts[index] for index in indices]
-            responses = await self._quiet_batch(agent_of(number), chosen, indices, parameters)
-            results.update(zip(indices, responses, strict=True))
+            responses = await self._quiet_batch(agent_of(number), chosen, indices, parameters, movable=movable)
+            results.update(zip(indices, _told(responses), strict=True))
+            failed += sum(not response.success for response in responses)
             if progress is not None:
-                failed = sum(not response.success for response in results.values())
                 progress(Progress("embed", len(results), len(texts), failed))
 
         turns = Turns(batches, agents, self._tree.options.concurrency_per_agent)
@@ -181,38 +204,92 @@ class EmbeddingPool(AgentPool):
         return [results[index] for index in range(len(texts))]
 
     async def _quiet_batch(
-        self, agent_index: int, texts: Sequence[str], numbers: Sequence[int], parameters: Mapping[str, Any]
-    ) -> list[EmbeddingResponse]:
+        self,
+        agent_index: int,
+        texts: Sequence[str],
+        numbers: Sequence[int],
+        parameters: Mapping[str, Any],
+        *,
+        movable: bool,
+    ) -> list[Response]:
         try:
-            return await self._batch(agent_index, texts, numbers, parameters)
+            return await self._batch(agent_index, texts, numbers, parameters, movable=movable)
         except REFUSALS as refusal:
-            unsent = refused(self._agents[agent_index], agent_index, refusal)
-            return [_embedded(unsent, None, number) for number in numbers]
+            agent = self._agents[agent_index]
+            return [refused(agent, agent_index, refusal, number) for number in numbers]
 
     async def _batch(
-        self, agent_index: int, texts: Sequence[str], numbers: Sequence[int], parameters: Mapping[str, Any]
-    ) -> list[EmbeddingResponse]:
+        self,
+        agent_index: int,
+        texts: Sequence[str],
+        numbers: Sequence[int],
+        parameters: Mapping[str, Any],
+        *,
+        movable: bool,
+    ) -> list[Response]:
         """The results of `texts`; `numbers` are their places among those of the whole call."""
-        results = await self._request(agent_index, texts, numbers, parameters)
+        results = await self._request(agent_index, texts, numbers, parameters, movable=movable)
         if len(texts) == 1 or results[0].status not in _NOT_TAKEN:
             return results
-        alone = [
-            (await self._quiet_batch(agent_index, [text], [number], parameters))[0]
-            for text, number in zip(texts, numbers, strict=True)
-        ]
-        for response in alone:
-            response.attempts += results[0].attempts
+        alone: list[Response] = []
+        for one, number in zip(texts, numbers, strict=True):
+            alone += await self._quiet_batch(agent_index, [one], [number], parameters, movable=movable)
+            alone[-1].attempts += results[0].attempts
         return alone
 
     async def _request(
-        self, agent_index: int, texts: Sequence[str], numbers: Sequence[int], parameters: Mapping[str, Any]
-    ) -> list[EmbeddingResponse]:
-        options = self._embedding
+        self,
+        agent_index: int,
+        texts: Sequence[str],
+        numbers: Sequence[int],
+        parameters: Mapping[str, Any],
+        *,
+        movable: bool,
+    ) -> list[Response]:
+        """One request for all `texts`, in as many tries as it may have."""
+        options, care = self._embedding, self._tree.care
         body = encode(embeddings_body(options.model, texts, options.encoding, parameters))
-        exchange, outcome = await self._exchange(self._agents[agent_index], "/v1/embeddings", body, self.timeout)
-        results = _results(agent_index, exchange, outcome, numbers)
-        self._tree.counts.count(None if any(response.success for response in results) else results[0].kind)
-        return results
+        if care.plain and not movable:
+            results = await self._send_texts(agent_index, body, numbers)
+            self._tree.counts.count(of_all(results).kind)
+            return results
+
+        async def once(place: int, attempt: Try) -> list[Response]:
+            return await self._send_texts(place, body, numbers, attempt)
+
+        place = None if movable and care.follows_policy else agent_index
+        return await self._deliver(once, place, movable=movable)
+
+    async def _send_texts(
+        self, agent_index: int, body: bytes, numbers: Sequence[int], attempt: Try | None = None
+    ) -> list[Response]:
+        """The same, once, and not counted."""
+        agent = self._agents[agent_index]
+        exchange, outcome = await self._exchange(agent, "/v1/embeddings", body, self.timeout, attempt)
+        return _results(agent_index, exchange, outcome, numbers)
+
+
+@dataclass(slots=True)
+class _Embedded(Response):
+    """The result of a text on its way to become an `EmbeddingResponse`; `prompt_index` is the place of the text."""
+
+    embedding: list[float] | None = None
+
+
+_FACTS = tuple(field.name for field in fields(Response))
+_TOLD = tuple(field.name for field in fields(EmbeddingResponse) if field.name in _FACTS)
+
+
+def _told(responses: Iterable[Response]) -> list[EmbeddingResponse]:
+    """What the caller gets."""
+    return [
+        EmbeddingResponse(
+            **{name: getattr(response, name) for name in _TOLD},
+            embedding=response.embedding if isinstance(response, _Embedded) else None,
+            text_index=response.prompt_index,
+        )
+        for response in responses
+    ]
 
 
 def _checked_texts(texts: object) -> list[str]:
@@ -221,7 +298,7 @@ def _checked_texts(texts: object) -> list[str]:
     return [text(f"texts[{index}]", one) for index, one in enumerate(texts)]
 
 
-def _results(agent_index: int, exchange: Exchange, outcome: Outcome, numbers: Sequence[int]) -> list[EmbeddingResponse]:
+def _results(agent_index: int, exchange: Exchange, outcome: Outcome, numbers: Sequence[int]) -> list[Response]:
     failure = outcome.failure or status_failure(outcome)
     vectors: list[Vector] = [None] * len(numbers)
     usage: TokenUsage | None = None
@@ -230,12 +307,21 @@ def _results(agent_index: int, exchange: Exchange, outcome: Outcome, numbers: Se
             vectors, usage = read_embeddings(outcome.body, len(numbers))
         except ShapeError as error:
             failure = WireFailure(FailureKind.SHAPE, str(error))
-    results = []
+    results: list[Response] = []
     for vector, number in zip(vectors, numbers, strict=True):
-        wrong = failure or _wrong_with(vector)
-        response = result(agent_index, exchange, text="", status=outcome.status, failure=wrong)
-        response.usage = usage if len(numbers) == 1 else None  # of a larger batch it is the sum
-        results.append(_embedded(response, vector, number))
+        response = result(
+            agent_index,
+            exchange,
+            text="",
+            status=outcome.status,
+            failure=failure or _wrong_with(vector),
+            usage=usage if len(numbers) == 1 else None,  # of a larger batch it is the sum
+            prompt_index=number,
+            retry_after=outcome.retry_after,
+        )
+        embedded = _Embedded(**{name: getattr(response, name) for name in _FACTS})
+        embedded.embedding = vector if isinstance(vector, list) else None
+        results.append(embedded)
     return results
 
 
@@ -243,23 +329,3 @@ def _wrong_with(vector: Vector) -> WireFailure | None:
     if vector is None:
         return WireFailure(FailureKind.MISSING, "the answer to the batch has no entry for this text")
     return WireFailure(FailureKind.SHAPE, str(vector)) if isinstance(vector, ShapeError) else None
-
-
-def _embedded(response: Response, vector: Vector, number: int) -> EmbeddingResponse:
-    """The same facts as those of `response`, of a text that was to be embedded."""
-    return EmbeddingResponse(
-        success=response.success,
-        embedding=vector if isinstance(vector, list) else None,
-        error=response.error,
-        agent_index=response.agent_index,
-        tree_index=response.tree_index,
-        endpoint=response.endpoint,
-        kind=response.kind,
-        status=response.status,
-        attempts=response.attempts,
-        queue_seconds=response.queue_seconds,
-        wire_seconds=response.wire_seconds,
-        usage=response.usage,
-        connection=response.connection,
-        text_index=number,
-    )

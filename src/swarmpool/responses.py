@@ -134,6 +134,8 @@ class EmbeddingResponse:
     usage: TokenUsage | None = None
     connection: Literal["new", "reused"] | None = None
     text_index: int | None = None
+    retry_after: float | None = None
+    earlier: tuple[Attempt, ...] = ()
 
     def unwrap(self) -> list[float]:
         """Return `embedding` of a success; raise `RequestFailed` (it carries this record) of anything else."""

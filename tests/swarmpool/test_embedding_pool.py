@@ -11,7 +11,18 @@ import pytest
 from raw_agent import RawAgent, RawConnection, http
 
 from fleetsim import Fleet, Profile
-from swarmpool import AgentPool, BadIndex, EmbeddingPool, EmptyPool, FailureKind, PoolClosed, QueueTimeout, VLLMPool
+from swarmpool import (
+    AgentPool,
+    BadIndex,
+    EmbeddingPool,
+    EmptyPool,
+    FailureKind,
+    PoolClosed,
+    QueueTimeout,
+    Retry,
+    RoundRobin,
+    VLLMPool,
+)
 from swarmpool.progress import Progress
 
 SMALL = Profile(embedding_dimensions=4)
@@ -169,6 +180,49 @@ async def test_want_of_room_is_raised_by_one_request_and_a_result_of_many() -> N
             [response] = await pool.embed_all(["c"])
             assert (response.kind, response.attempts, response.text_index) == (FailureKind.QUEUE_TIMEOUT, 0, 0)
         assert (await first).success
+
+
+# ------------------------------------------------------------------------------------------------ agents that fail
+
+
+async def test_texts_are_sent_again_to_another_agent_and_tell_it() -> None:
+    retry = Retry(tries=2)
+    async with (
+        Fleet(2) as fleet,
+        EmbeddingPool(fleet.endpoints, retry=retry, batch_size=2, routing=RoundRobin()) as pool,
+    ):
+        with fleet[1].fault("unavailable"):
+            responses = await pool.embed_all(["a", "b", "c", "d"])
+        assert [response.success for response in responses] == [True] * 4
+        again = [response for response in responses if response.attempts == 2]
+        assert len(again) == 2
+        for response in again:
+            [earlier] = response.earlier
+            assert (earlier.tree_index, earlier.status, response.tree_index) == (1, 503, 0)
+        requests = pool.statistics().requests
+        assert (requests.succeeded, requests.failed) == (2, 0)
+
+
+async def test_an_agent_that_is_named_is_tried_again_itself() -> None:
+    async with Fleet(2) as fleet, EmbeddingPool(fleet.endpoints, retry=Retry(pause=0.001)) as pool:
+        fleet[1].script("unavailable", "unavailable", "ok")
+        response = await pool.embed_one(1, "a")
+        assert (response.success, response.attempts, response.tree_index) == (True, 3, 1)
+        assert [attempt.status for attempt in response.earlier] == [503, 503]
+        assert fleet[0].ledger.requests == 0
+
+
+async def test_over_another_pool_it_has_the_care_of_that_pools_tree() -> None:
+    async with Fleet(2) as fleet, VLLMPool(fleet.endpoints, "sim", retry=Retry(pause=0.001)) as pool:
+        fleet[0].script("unavailable", "ok")
+        assert (await pool.embeddings().embed_one(0, "a")).attempts == 2
+
+
+async def test_what_a_refusal_asked_for_is_told() -> None:
+    async with Fleet(1) as fleet, EmbeddingPool(fleet.endpoints) as pool:
+        with fleet.fault("rate_limited;retry_after=7s"):
+            response = await pool.embed_one(0, "a")
+        assert (response.status, response.retry_after, response.earlier) == (429, 7.0, ())
 
 
 # ------------------------------------------------------------------------------------------------ answers byte by byte
