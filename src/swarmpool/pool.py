@@ -204,28 +204,32 @@ class AgentPool(View):
         turns = Turns(prompts, 1, self._tree.options.concurrency_per_agent)
 
         async def one(index: int, prompt: str) -> Response:
-            return await self._quiet_post(agent_index, index, prompt, max_tokens, sampling)
+            return await self._quiet_post(agent_index, index, prompt, max_tokens, sampling, pinned=True)
 
         return await in_order(turns, self._workers(prompts, agents=1), one)
 
-    async def send_all(self, prompts: Iterable[str], max_tokens: int | None = None, **sampling: Any) -> list[Response]:
+    async def send_all(
+        self, prompts: Iterable[str], max_tokens: int | None = None, *, pinned: bool = False, **sampling: Any
+    ) -> list[Response]:
         """Send prompt i to agent `i % size`; results in the order of the prompts, every failure among them.
 
-        It holds as many tasks as requests may be in flight, however many prompts there are. Raises `EmptyPool` and
-        `PoolClosed` before anything is sent. Cancelling it cancels what is under way.
+        Where the pool has a `routing`, that chooses the agents, and with `retry`, `health` or `hedge` a prompt may go
+        to another one; with `pinned` each stays with the agent whose turn it is. It holds as many tasks as requests may
+        be in flight, however many prompts there are. Raises `EmptyPool` and `PoolClosed` before anything is sent.
+        Cancelling it cancels what is under way.
         """
         self._agent(0)
-        return await in_order(*self._plan_all(prompts, max_tokens, sampling))
+        return await in_order(*self._plan_all(prompts, max_tokens, sampling, pinned=pinned))
 
     async def stream_all(
-        self, prompts: Iterable[str], max_tokens: int | None = None, **sampling: Any
+        self, prompts: Iterable[str], max_tokens: int | None = None, *, pinned: bool = False, **sampling: Any
     ) -> AsyncGenerator[Response, None]:
         """The same, but each result as soon as it is there; `prompt_index` says whose it is.
 
         A consumer that falls behind holds the sending up. Leaving early cancels what is under way.
         """
         self._agent(0)
-        results = as_finished(*self._plan_all(prompts, max_tokens, sampling))
+        results = as_finished(*self._plan_all(prompts, max_tokens, sampling, pinned=pinned))
         try:
             async for response in results:
                 yield response
@@ -239,9 +243,9 @@ class AgentPool(View):
         return await self.send_all(prompts, max_tokens, **sampling)
 
     async def broadcast_prompt(self, prompt: str, max_tokens: int | None = None, **sampling: Any) -> list[Response]:
-        """Send one prompt to every agent of this view; results in the order of the agents."""
+        """Send one prompt to every agent of this view and to no other; results in the order of the agents."""
         self._agent(0)
-        return await self.send_all([prompt] * self.size, max_tokens, **sampling)
+        return await self.send_all([prompt] * self.size, max_tokens, pinned=True, **sampling)
 
     def stream(
         self,
@@ -336,23 +340,30 @@ class AgentPool(View):
         return min(most, len(prompts)) if isinstance(prompts, Sequence) else most
 
     def _plan_all(
-        self, prompts: Iterable[str], max_tokens: int | None, sampling: Mapping[str, Any]
+        self, prompts: Iterable[str], max_tokens: int | None, sampling: Mapping[str, Any], *, pinned: bool
     ) -> tuple[Turns, int, Callable[[int, Any], Awaitable[Response]]]:
         check_prompts(prompts)
         size = self.size
 
         async def one(index: int, prompt: str) -> Response:
-            return await self._quiet_post(index % size, index, prompt, max_tokens, sampling)
+            return await self._quiet_post(index % size, index, prompt, max_tokens, sampling, pinned=pinned)
 
         turns = Turns(prompts, size, self._tree.options.concurrency_per_agent)
         return turns, self._workers(prompts, agents=size), one
 
     async def _quiet_post(
-        self, agent_index: int, prompt_index: int, prompt: str, max_tokens: int | None, sampling: Mapping[str, Any]
+        self,
+        agent_index: int,
+        prompt_index: int,
+        prompt: str,
+        max_tokens: int | None,
+        sampling: Mapping[str, Any],
+        *,
+        pinned: bool,
     ) -> Response:
         """`post` for one prompt among many: what it would raise for want of room is a result here."""
         try:
-            if self._movable:
+            if self._movable and not pinned:
                 send = self._sender(prompt, max_tokens, None, sampling)
                 place = None if self._tree.care.follows_policy else agent_index
                 response = (await self._deliver(send, place))[0]

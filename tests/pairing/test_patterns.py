@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleetsim import Fleet
-from swarmpool import AgentPool, EmptyPool, PoolClosed, VLLMPool
+from swarmpool import AgentPool, EmptyPool, Health, LeastInFlight, PoolClosed, Retry, VLLMPool
 from swarmpool.patterns import (
     Blackboard,
     Progress,
@@ -148,3 +148,37 @@ async def test_several_may_run_at_once_on_one_tree(pattern: Pattern) -> None:
         await asyncio.gather(pattern(pool), pattern(pool.slice(0, 2)), pattern(pool))
         assert fleet.ledger.peak_in_flight <= 3
         assert pool.statistics().requests.failed == 0
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize(
+    "care",
+    [{"retry": Retry(pause=0.001)}, {"routing": LeastInFlight()}, {"health": Health()}],
+    ids=lambda care: next(iter(care)),
+)
+async def test_a_broadcast_asks_every_agent_whatever_becomes_of_other_prompts(care: dict[str, Any], told: bool) -> None:
+    """An agent that fails is in the result itself: no other answers in its place."""
+    options: dict[str, Any] = {"progress": lambda _: None} if told else {}
+    async with fleet_of() as fleet, pool_on(fleet, **care) as pool:
+        with fleet[2].fault("unavailable"):
+            responses = await broadcast(pool, "hi", **options)
+            assert [response.tree_index for response in responses] == list(range(SIZE))
+            assert [response.success for response in responses] == [True, True, False, True]
+            assert [response.tree_index for response in await pool.broadcast_prompt("hi")] == list(range(SIZE))
+
+
+async def test_prompts_that_any_agent_may_answer_survive_one_that_fails() -> None:
+    async with fleet_of() as fleet, pool_on(fleet, retry=Retry()) as pool:
+        with fleet[2].fault("unavailable"):
+            responses = await scatter_gather(pool, ["hi"] * 2 * SIZE)
+            answer = await tree_reduce(pool, "{item}", "{responses}", 2, range(9))
+    assert all(response.success for response in responses)
+    assert {response.tree_index for response in responses} == {0, 1, 3}
+    assert answer.complete
+
+
+async def test_prompts_for_one_agent_stay_with_it() -> None:
+    async with fleet_of() as fleet, AgentPool(fleet.endpoints, retry=Retry(pause=0.001)) as pool:
+        with fleet[2].fault("unavailable"):
+            responses = await pool.post_batch(2, ["a", "b"])
+        assert [(response.success, response.tree_index) for response in responses] == [(False, 2)] * 2

@@ -35,19 +35,21 @@ class Manner:
         count_or_none("max_tokens_aggregation", self.max_tokens_aggregation, at_least=0)
 
     async def ask(self, view: AgentPool, prompts: Sequence[str], step: str) -> list[Response]:
-        """Send prompt i to agent `i % size` of `view`."""
+        """Send prompt i to agent `i % size` of `view`, or as the pool's `routing` has it."""
         return await self._send(view, prompts, step, self.max_tokens)
 
     async def ask_each(self, view: AgentPool, prompt: str, step: str) -> list[Response]:
-        """Send one prompt to every agent of `view`."""
-        return await self.ask(view, [text("prompt", prompt)] * view.size, step)
+        """Send one prompt to every agent of `view`, whatever the pool's `routing`."""
+        return await self._send(view, [text("prompt", prompt)] * view.size, step, self.max_tokens, pinned=True)
 
     async def aggregate(self, view: AgentPool, prompts: Sequence[str], step: str) -> list[Response]:
         """The same as `ask`, for prompts that have answers in them."""
         return await self._send(view.aggregating(), prompts, step, self.max_tokens_aggregation)
 
-    async def _send(self, view: AgentPool, prompts: Sequence[str], step: str, tokens: int | None) -> list[Response]:
-        sampling = self.sampling or {}
+    async def _send(
+        self, view: AgentPool, prompts: Sequence[str], step: str, tokens: int | None, *, pinned: bool = False
+    ) -> list[Response]:
+        sampling = {**(self.sampling or {}), **({"pinned": True} if pinned else {})}
         if self.progress is None:
             return await view.send_all(prompts, tokens, **sampling)
         results: dict[int, Response] = {}
