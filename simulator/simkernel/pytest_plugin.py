@@ -16,13 +16,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Generator, Iterable
 from inspect import isasyncgenfunction, iscoroutinefunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from simkernel.testing.marks import MARK, Wanted, wanted
 from simkernel.testing.seeds import BLOCK, Block, blocks, read_count, read_seed, read_seeds
-from simkernel.testing.stand_in import SEEDS, is_stand_in, ordinary_arguments, take_place, world_arguments
+from simkernel.testing.stand_in import MARK, SEEDS, is_stand_in, ordinary_arguments, take_place, world_arguments
+
+if TYPE_CHECKING:
+    from simkernel.testing.marks import Wanted
 
 SECTIONS = pytest.StashKey[Iterable[tuple[str, str]]]()
 
@@ -85,6 +87,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def wanted_of(item: pytest.Item) -> Wanted:
     """Return what the test's marks say, or fail."""
+    from simkernel.testing.marks import wanted  # noqa: PLC0415 (with the settings, which other tests do without)
+
     try:
         return wanted(item.iter_markers(MARK))
     except ValueError as error:

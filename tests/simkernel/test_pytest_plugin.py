@@ -476,7 +476,7 @@ def test_other_tests_do_without_the_kernel(pytester: pytest.Pytester) -> None:
 
         def test_it():
             assert "simkernel.pytest_plugin" in sys.modules
-            assert not {"simkernel.kernel", "simkernel.running", "simkernel.guards", "asyncio"} & set(sys.modules)
+            assert not {"simkernel.kernel", "simkernel.running", "simkernel.settings", "asyncio"} & set(sys.modules)
         """
     )
     arguments = [part for name in ("asyncio", "anyio", "xdist") for part in ("-p", f"no:{name}")]

@@ -49,9 +49,8 @@ def test_a_failure_has_the_journal_of_the_run_that_is_told_of(pytester: pytest.P
     """
     result = run(pytester, text)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*- Fleet journal -*", "4 servers, seed 1: <Ledger of fleet: *requests=3,*", "*- Plan of 3 steps*"]
-    )
+    result.stdout.fnmatch_lines(["*- Fleet journal -*", "4 servers, seed 1: <Ledger of fleet: *requests=3,*"])
+    result.stdout.fnmatch_lines(["*- Plan of 3 steps*"])
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,7 @@ import pytest
 from simkernel.settings import Settings
 from simkernel.testing.seeds import as_seeds
 
-__all__ = ["MARK", "Wanted", "wanted"]
-
-MARK = "simulated"
+__all__ = ["Wanted", "wanted"]
 
 Draw = Callable[[random.Random], Sequence[Any]]
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from simkernel.testing.marks import MARK
+__all__ = ["MARK", "SEEDS", "WORLD", "is_stand_in", "ordinary_arguments", "stand_in", "take_place", "world_arguments"]
 
-__all__ = ["SEEDS", "WORLD", "is_stand_in", "ordinary_arguments", "stand_in", "take_place", "world_arguments"]
-
+MARK = "simulated"
 SEEDS = "simulated_seeds"
 """The fixture whose value is the item's block."""
 WORLD = ("net", "seed", "random", "plan")
