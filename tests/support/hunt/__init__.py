@@ -26,7 +26,7 @@ To add a step: a frozen dataclass with `at`, and a function registered with `per
 """
 
 from hunt.carrying_out import Broken, carry_out
-from hunt.drawing import CALM, CONTENDED, draw_contended, draw_random
+from hunt.drawing import CALM, CONTENDED, draw_caring, draw_contended, draw_random
 from hunt.hunting import attempt, hunt, plan_of
 from hunt.kinds import AGENT_POOL, VLLM_POOL, Kind
 from hunt.simpler import simpler
@@ -40,6 +40,7 @@ __all__ = [
     "Kind",
     "attempt",
     "carry_out",
+    "draw_caring",
     "draw_contended",
     "draw_random",
     "hunt",

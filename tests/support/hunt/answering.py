@@ -14,12 +14,13 @@ from fleetsim.api import make_app
 from fleetsim.engine import Halt
 from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Steered, Unary, WebSocket
 from fleetsim.profile import Profile
-from hunt.world import Call, Request, World
+from hunt.world import Call, Prompt, Request, World
 
 __all__ = ["PROFILE", "answers_told_to"]
 
 PROFILE = Profile(ttft=0.05, itl=0.01, output_tokens=8, max_model_len=1_000_000)
 
+_REFUSALS = (429, 503)
 _NONCE = re.compile(rb"n\d+\.\d+")
 
 
@@ -41,7 +42,8 @@ class _Told:
 
     async def __call__(self, request: ApiRequest) -> Reply | WebSocket:
         world = self._worlds[0]
-        calls = _calls_in(world, request.body)
+        prompts = _prompts_in(world, request.body)
+        calls = list(dict.fromkeys(call for call, _ in prompts))
         at_work = [Request(call, self._index) for call in calls]
         world.at_work.update(at_work)
         for call in calls:
@@ -53,6 +55,9 @@ class _Told:
         finally:
             if not streaming:
                 world.at_work.difference_update(at_work)
+        if isinstance(reply, Unary) and reply.status in _REFUSALS:
+            for _, prompt in prompts:
+                prompt.refused += 1
         for call in calls:
             world.happens("answered", call)
         if isinstance(reply, Unary):
@@ -85,12 +90,10 @@ async def _events(world: World, at_work: list[Request], events: AsyncIterator[by
             await events.aclose()
 
 
-def _calls_in(world: World, body: bytes) -> list[Call]:
-    """The calls whose prompts are in it, each once."""
-    calls: dict[Call, None] = {}
-    for nonce in _NONCE.findall(body):
-        found = world.by_nonce.get(nonce.decode())
-        if found is not None:
-            found[1].arrived += 1
-            calls[found[0]] = None
-    return list(calls)
+def _prompts_in(world: World, body: bytes) -> list[tuple[Call, Prompt]]:
+    """The prompts in it, and whose they are. They are counted as arrived."""
+    nonces = dict.fromkeys(_NONCE.findall(body))
+    found = [world.by_nonce[nonce.decode()] for nonce in nonces if nonce.decode() in world.by_nonce]
+    for _, prompt in found:
+        prompt.arrived += 1
+    return found

@@ -29,7 +29,7 @@ def call(step: CallStep, world: World) -> None:
     sort, asking = _ASKING[type(step)]
     if sort in world.kind.lacks or (isinstance(step, AskMany) and step.how in world.kind.lacks):
         return
-    asked = Call(step.call, sort, frozenset(), [], world.now())
+    asked = Call(step.call, sort, frozenset(), [], world.now(), is_anybodys=_is_anybodys(world, step))
     _give_prompts(world, step, view, asked)
     world.calls[step.call] = asked
     asked.task = asyncio.ensure_future(_caller(world, step, asked, view, asking))
@@ -54,6 +54,10 @@ async def _caller(world: World, step: CallStep, asked: Call, view: Any, asking: 
     finally:
         asked.ended_at = world.now()
         world.happens("ended", asked)
+
+
+def _is_anybodys(world: World, step: CallStep) -> bool:
+    return (isinstance(step, Ask) and step.anybody) or (isinstance(step, AskMany) and world.setup.cares)
 
 
 def _give_prompts(world: World, step: CallStep, view: Any, asked: Call) -> None:
@@ -86,7 +90,8 @@ def _tree_index(world: World, endpoint: Any) -> int:
 
 
 async def _ask(world: World, step: Ask, asked: Call, view: Any) -> None:
-    asked.results.append(await view.post(step.agent % view.size, asked.prompts[0].text, step.tokens))
+    place = None if step.anybody and "ask" not in world.kind.lacks else step.agent % view.size
+    asked.results.append(await view.post(place, asked.prompts[0].text, step.tokens))
 
 
 async def _stream(world: World, step: Stream, asked: Call, view: Any) -> None:

@@ -114,6 +114,7 @@ async def _try_every_slot(world: World) -> None:
     setup = world.setup
     alive = [agent for agent in range(setup.agents) if agent not in world.dead]
     slots = min(setup.limit, len(alive) * (setup.per_agent or setup.limit))
+    await _let_breakers_close(world, alive)
     at_least = slots - _in_reserve(world)
     began, before = world.now(), set(world.disturbed)
     world.disturbed.clear()
@@ -131,6 +132,13 @@ async def _try_every_slot(world: World) -> None:
     await asyncio.sleep(_REST)
     for oracle in world.oracles:
         oracle.at_rest()
+
+
+async def _let_breakers_close(world: World, alive: list[int]) -> None:
+    """One caller to each agent, one after the other."""
+    for agent in alive if world.setup.failures is not None else ():
+        ask(world, 2 * _FIRST_TRY + agent, agent, 1)
+        await _everybody_ends(world)
 
 
 def _in_reserve(world: World) -> int:

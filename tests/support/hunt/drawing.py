@@ -8,6 +8,7 @@ grid, so that what should never coincide does.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any, get_args
 
 from hunt.steps import (
@@ -29,7 +30,7 @@ from hunt.steps import (
     View,
 )
 
-__all__ = ["CALM", "CONTENDED", "GRID", "draw_contended", "draw_random"]
+__all__ = ["CALM", "CONTENDED", "GRID", "draw_caring", "draw_contended", "draw_random"]
 
 GRID = 0.01
 """Seconds between the instants of a contended plan."""
@@ -88,6 +89,25 @@ def draw_random(chance: random.Random) -> list[Step]:
     if chance.random() < 0.25:
         drawn += [_close(chance, _time(chance)) for _ in range(chance.choice((1, 1, 2)))]
     return [setup, *sorted(drawn, key=lambda step: step.at)]
+
+
+def draw_caring(chance: random.Random) -> list[Step]:
+    """A plan of either sort, for a pool that does something about agents that fail or are slow."""
+    setup, *steps = (draw_contended if chance.random() < 0.5 else draw_random)(chance)
+    assert isinstance(setup, Setup)
+    cared = replace(
+        setup,
+        tries=chance.choice((1, 2, 3, 5)),
+        unsafe=chance.random() < 0.3,
+        failures=chance.choice((None, 1, 2)),
+        hedge_after=chance.choice((None, 0.03, 0.1, 0.5)),
+        routing=chance.choice((None, "turn", "least", "two", "sticky")),
+    )
+    return [cared, *(_for_anybody(chance, step) for step in steps)]
+
+
+def _for_anybody(chance: random.Random, step: Step) -> Step:
+    return replace(step, anybody=True) if isinstance(step, Ask) and chance.random() < 0.7 else step
 
 
 def draw_contended(chance: random.Random) -> list[Step]:

@@ -9,6 +9,10 @@ from typing import Any
 from fleetsim.text import snapshot
 from hunt.steps import Setup
 from swarmpool import AgentPool, VLLMPool
+from swarmpool.health import Health
+from swarmpool.hedging import Hedge
+from swarmpool.retry import Retry
+from swarmpool.routing import LeastInFlight, Policy, PowerOfTwo, RoundRobin, Sticky
 
 __all__ = ["AGENT_POOL", "MODEL", "VLLM_POOL", "Kind"]
 
@@ -67,10 +71,28 @@ def options(setup: Setup) -> dict[str, Any]:
     }
 
 
-AGENT_POOL = Kind("AgentPool", lambda endpoints, setup: AgentPool(endpoints, **options(setup)))
+def care(setup: Setup) -> dict[str, Any]:
+    """The arguments that say what the pool does about agents that fail."""
+    retry = Retry(tries=setup.tries, unsafe=setup.unsafe, pause=0.05) if setup.tries > 1 else None
+    health = None
+    if setup.failures is not None:
+        health = Health(failures=setup.failures, window=2.0, open_seconds=0.3, longest_open_seconds=2.0)
+    hedge = None if setup.hedge_after is None else Hedge(after=setup.hedge_after, share=1.0)
+    routing = None if setup.routing is None else _POLICIES[setup.routing]()
+    return {"retry": retry, "health": health, "hedge": hedge, "routing": routing, "seed": 1}
+
+
+_POLICIES: dict[str, Callable[[], Policy]] = {
+    "turn": RoundRobin,
+    "least": LeastInFlight,
+    "two": PowerOfTwo,
+    "sticky": Sticky,
+}
+
+AGENT_POOL = Kind("AgentPool", lambda endpoints, setup: AgentPool(endpoints, **options(setup), **care(setup)))
 VLLM_POOL = Kind(
     "VLLMPool",
-    lambda endpoints, setup: VLLMPool(endpoints, timeout_per_sequence=setup.timeout, **options(setup)),
+    lambda endpoints, setup: VLLMPool(endpoints, timeout_per_sequence=setup.timeout, **options(setup), **care(setup)),
     as_seen=_chat,
     batches=True,
     asks_first=True,

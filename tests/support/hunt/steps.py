@@ -63,6 +63,17 @@ class Setup(Step):
     named: bool = False
     """Whether the pool knows its agents by a name that has to be looked up."""
     dns_ttl: float | None = None
+    tries: int = 1
+    """Of a request, and the next four as well: what the pool does about agents that fail."""
+    unsafe: bool = False
+    failures: int | None = None
+    hedge_after: float | None = None
+    routing: Literal["turn", "least", "two", "sticky"] | None = None
+
+    @property
+    def cares(self) -> bool:
+        """Whether a request may be sent more than once, or elsewhere."""
+        return self.tries > 1 or self.failures is not None or self.hedge_after is not None or self.routing is not None
 
     @property
     def limit(self) -> int:
@@ -100,9 +111,11 @@ class CallStep(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Ask(CallStep):
-    """One prompt, one answer; `padding` characters more make a request that does not fit into the kernel's buffers."""
+    """One prompt, one answer; `padding` characters more make a request that does not fit into the kernel's buffers.
+    `anybody`: the pool chooses the agent."""
 
     padding: int = 0
+    anybody: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

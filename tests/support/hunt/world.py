@@ -34,6 +34,8 @@ class Prompt:
     expected: str
     arrived: int = 0
     """Requests with it that a server has had."""
+    refused: int = 0
+    """Those of them that it would not work on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +48,8 @@ class Call:
     prompts: list[Prompt]
     began: float
     is_one_request: bool = True
+    is_anybodys: bool = False
+    """Whether the pool may choose the agent."""
     task: asyncio.Task[None] | None = None
     was_cancelled: bool = False
     """Whether the plan has cancelled it before its end."""

@@ -10,6 +10,7 @@ from hunt.steps import Moment
 from hunt.world import Call, Prompt
 from swarmpool import (
     AcquireTimeout,
+    AgentUnavailable,
     ConnectFailed,
     FailureKind,
     MisuseError,
@@ -59,9 +60,8 @@ class AnswersAreTheirOwn(Oracle):
         self.must(result is not None, f"{call} has no result for {prompt.nonce}")
         if result is None:
             return
-        self.must(
-            result.tree_index == prompt.agent, f"{call}: agent {prompt.agent} was asked, and told of is {result!r}"
-        )
+        asked = call.is_anybodys or result.tree_index == prompt.agent
+        self.must(asked, f"{call}: agent {prompt.agent} was asked, and told of is {result!r}")
         if self._may_be_anothers(call, prompt, result):
             return
         if result.success:
@@ -79,12 +79,12 @@ class AnswersAreTheirOwn(Oracle):
     def _may_be_anothers(self, call: Call, prompt: Prompt, result: Any) -> bool:
         """A response that nobody asked for, and that comes when the next request is under way already, is taken for its
         answer: HTTP/1.1 has no way to tell."""
-        if prompt.agent not in self.world.disturbed:
+        if result.tree_index not in self.world.disturbed:
             return False
         sent = call.began + result.queue_seconds
         return any(
             "second_response" in record.faults and (record.ended_at is None or record.ended_at > sent - _BEHIND)
-            for record in self.world.fleet[prompt.agent].ledger.request_records()
+            for record in self.world.fleet[result.tree_index].ledger.request_records()
         )
 
     def _is_excused(self, call: Call, prompt: Prompt, result: Any) -> bool:
@@ -95,10 +95,11 @@ class AnswersAreTheirOwn(Oracle):
             FailureKind.TOO_MANY_WAITING: world.setup.max_waiting is not None,
             FailureKind.ABANDONED: call.left,
             FailureKind.TIMEOUT: result.wire_seconds >= (call.limit or world.setup.timeout) - _CLOSE
-            or prompt.agent in world.disturbed,
+            or result.tree_index in world.disturbed,
             FailureKind.IDLE_TIMEOUT: call.watches_gaps,
+            FailureKind.UNAVAILABLE: world.setup.failures is not None,
         }
-        return excuses.get(result.kind, result.kind is not None and prompt.agent in world.disturbed)
+        return excuses.get(result.kind, result.kind is not None and result.tree_index in world.disturbed)
 
     def _judge_error(self, call: Call, error: BaseException) -> None:
         self.must(self._may_raise(call, error), f"{call} raised without a reason: {error!r}")
@@ -111,6 +112,8 @@ class AnswersAreTheirOwn(Oracle):
             return bool(world.closings)
         if isinstance(error, MisuseError):
             return False
+        if isinstance(error, AgentUnavailable):
+            return setup.failures is not None
         if isinstance(error, QueueTimeout):
             return setup.queue_timeout is not None
         if isinstance(error, TooManyWaiting):
@@ -131,7 +134,8 @@ class CallersAreServedInOrder(Oracle):
         self._line: list[Call] = []
 
     def happens(self, moment: Moment, call: Call) -> None:
-        if moment == "called" and call.sort in ("post", "stream") and not self.world.kind.asks_first:
+        in_line = call.sort in ("post", "stream") and not self.world.kind.asks_first and not self.world.setup.cares
+        if moment == "called" and in_line:
             self._line.append(call)
 
     def at_rest(self) -> None:
@@ -149,13 +153,20 @@ class CallersAreServedInOrder(Oracle):
 
 class NothingIsDoneTwice(Oracle):
     """No server has a prompt more often than its result says it was sent; what was never sent, never. A success was
-    sent."""
+    sent. No server works on what one has begun already, unless the pool was told that it may."""
 
     def at_rest(self) -> None:
         for call in self.world.calls.values():
             results = call.results or [None] * len(call.prompts)
             for prompt, result in zip(call.prompts, results, strict=False):
-                most = 1 if result is None else result.attempts
-                self.must(prompt.arrived <= most, f"{call}: {prompt.nonce} arrived {prompt.arrived} times of {most}")
-                if result is not None and result.success:
-                    self.must(prompt.arrived > 0, f"{call}: {prompt.nonce} was answered and never arrived")
+                self._see(call, prompt, result)
+
+    def _see(self, call: Call, prompt: Prompt, result: Any) -> None:
+        setup = self.world.setup
+        may_repeat = setup.unsafe or setup.hedge_after is not None
+        most = setup.tries + (setup.hedge_after is not None) * setup.tries if result is None else result.attempts
+        self.must(prompt.arrived <= most, f"{call}: {prompt.nonce} arrived {prompt.arrived} times of {most}")
+        begun = prompt.arrived - prompt.refused
+        self.must(begun <= 1 or may_repeat, f"{call}: servers have begun {begun} times with {prompt.nonce}: {result!r}")
+        if result is not None and result.success:
+            self.must(prompt.arrived > 0, f"{call}: {prompt.nonce} was answered and never arrived")

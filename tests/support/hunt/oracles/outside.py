@@ -60,8 +60,8 @@ class SlotsAreBounded(Oracle):
             )
 
     def _counts(self, request: Request) -> bool:
-        """Of a call with many requests the outside cannot tell which have been given up."""
+        """Of a call with several requests the outside cannot tell which have been given up."""
         world = self.world
-        if not request.call.is_one_request:
+        if not request.call.is_one_request or world.setup.cares:
             return not world.disturbed and world.setup.timeout >= _PATIENCE
         return not request.call.is_over
