@@ -3,6 +3,10 @@
 An open websocket takes one of `connector_limit` from before its dial until it is closed, and the limiter knows it
 (`Limiter.keep`): requests have the slots that are left, and one at least. When a request or another websocket waits
 because sockets are kept, the websocket that has been idle longest is given up, whosesoever it is.
+
+Waiting for a socket is no part of a dial's `connect_timeout`, for that it takes long says nothing of the server. So it
+has no end of its own, and a dial that is needed no more, because its caller has left or been served by a websocket that
+came back, is taken out of the line: it would have somebody's websocket given up, and shake hands for nobody.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from swarmpool.connection_pool import Prewarming
+from swarmpool.connection_pool.shell import DialWithdrawn
 from swarmpool.errors import TooManyWaiting
 from swarmpool.lifecycle import State
 from swarmpool.options import count
@@ -98,6 +103,7 @@ class AgentWebSocketPool(WebSocketPool):
     """Websockets to one path of one agent, over the tree's session. What `AgentPool.websockets` returns."""
 
     complains = False  # the tree does
+    queues_dials = True
 
     def __init__(self, home: AgentWebSockets, agent: Agent, path: str, options: dict[str, Any]) -> None:
         for name in ("ssl", "session"):
@@ -109,6 +115,8 @@ class AgentWebSocketPool(WebSocketPool):
         self._home = home
         self._evicting = 0
         self._kept = 0
+        self._queued: dict[asyncio.Task[Any], bool] = {}
+        """Dials that wait for a socket, and whether they have been told to give up."""
 
     @property
     def on_their_way(self) -> int:
@@ -116,15 +124,46 @@ class AgentWebSocketPool(WebSocketPool):
         return max(self.statistics().open - self._kept, 0)
 
     async def connect(self, timeout: float) -> WatchedWebSocket:
-        """Wait for a socket to keep, and make a new websocket. Called by the pool."""
+        """Wait for a socket to keep, and then make a new websocket within `timeout` seconds. Called by the pool."""
         self._session()
-        await self._home.limiter.keep()
+        if not self._home.limiter.keep_nowait():
+            await self._wait_for_socket()
         self._kept += 1
+        limit = asyncio.timeout(timeout)
         try:
-            return await super().connect(timeout)
-        except BaseException:
+            async with limit:
+                return await super().connect(timeout)
+        except BaseException as error:
             self._give_socket_up()
+            if isinstance(error, TimeoutError) and limit.expired():
+                raise self._dial_overdue() from error
             raise
+
+    async def _wait_for_socket(self) -> None:
+        if self._core.surplus > self._giving_up:
+            raise DialWithdrawn
+        dial = asyncio.current_task()
+        assert dial is not None
+        self._queued[dial] = False
+        try:
+            await self._home.limiter.keep()
+        except asyncio.CancelledError:
+            if self._queued[dial]:
+                raise DialWithdrawn from None
+            raise
+        finally:
+            del self._queued[dial]
+
+    @property
+    def _giving_up(self) -> int:
+        return sum(self._queued.values())
+
+    def withdraw_dials(self, surplus: int) -> None:
+        """Take dials that wait for a socket out of the line, the last first. Called by the pool."""
+        waiting = [dial for dial, told in self._queued.items() if not told]
+        for dial in waiting[::-1][: max(surplus - self._giving_up, 0)]:
+            self._queued[dial] = True
+            dial.cancel()
 
     async def disconnect(self, connection: WatchedWebSocket) -> None:
         """Close a websocket and give its socket up. Called by the pool."""

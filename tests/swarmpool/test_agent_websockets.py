@@ -12,9 +12,11 @@ from raw_agent import eventually
 from websocket_peer import WebSocketPeer
 
 from swarmpool import (
+    AcquireTimeout,
     AgentPool,
     BadIndex,
     ConnectFailed,
+    ConnectTimeout,
     FailureKind,
     PoolClosed,
     Response,
@@ -217,17 +219,58 @@ async def test_a_failed_handshake_gives_its_socket_back() -> None:
             assert await echoed(websocket, "in") == "in"
 
 
-async def test_a_caller_that_is_cancelled_while_it_waits_for_a_socket_keeps_none() -> None:
-    """The sockets are another agent's; the dial that it caused goes on, for the next caller."""
-    async with agents(2, connector_limit=2) as (pool, peers):
-        lease, other = await pool.websockets(0, "/ws").acquire(), pool.websockets(1, "/ws")
+async def test_a_caller_that_leaves_while_it_waits_for_a_socket_takes_its_dial_with_it() -> None:
+    """The sockets are another agent's. A dial for nobody would have websockets given up that somebody may need."""
+    async with agents(2, connector_limit=3) as (pool, peers):
+        mine, other = pool.websockets(0, "/ws"), pool.websockets(1, "/ws")
+        first, second = await mine.acquire(), await mine.acquire()
+        waiting = [start(other.acquire()), start(other.acquire(timeout=0.01))]
+        await eventually(lambda: other.statistics().attempts == 2)
+        waiting[0].cancel()
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends] == [asyncio.CancelledError, AcquireTimeout]
+        await eventually(lambda: other.statistics().open == 0)
+        first.release()
+        second.release()
+        assert (await pool.post(0, "hello")).success
+        assert (mine.statistics().idle, kept(pool), peers[1].sockets) == (2, 2, [])
+
+
+async def test_a_dial_that_waits_for_a_socket_is_given_up_when_its_caller_is_served_otherwise() -> None:
+    async with agents(2, connector_limit=3) as (pool, peers):
+        mine, other = pool.websockets(0, "/ws"), pool.websockets(1, "/ws")
+        first, second = await mine.acquire(), await other.acquire()
+        waiting = start(mine.acquire())
+        await eventually(lambda: mine.statistics().dialing == 1)
+        first.release()
+        async with await waiting as lease:
+            assert lease.reused
+            await eventually(lambda: mine.statistics().dialing == 0)
+        second.release()
+        assert (len(peers[0].sockets), mine.statistics().failed, kept(pool)) == (1, 1, 2)
+
+
+async def test_waiting_for_a_socket_is_no_part_of_connect_timeout_and_no_reason_to_back_off() -> None:
+    async with agents(2, connector_limit=2) as (pool, _):
+        lease = await pool.websockets(0, "/ws").acquire()
+        other = pool.websockets(1, "/ws", connect_timeout=0.05, reconnect_delay=3600)
         waiting = start(other.acquire())
-        await eventually(lambda: other.statistics().waiting == 1)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        lease.discard()
-        await eventually(lambda: other.statistics().idle == 1)
-        assert (kept(pool), peers[1].open) == (1, 1)
+        await asyncio.sleep(0.2)  # longer than the limit that must not count
+        assert not waiting.done()
+        lease.release()
+        async with await waiting as websocket:
+            assert await echoed(websocket.connection, "well") == "well"
+        assert other.statistics().failed == 0
+
+
+async def test_a_handshake_over_the_tree_keeps_to_connect_timeout() -> None:
+    async with agents(connector_limit=2) as (pool, [peer]):
+        peer.gate.clear()
+        with pytest.raises(ConnectTimeout, match=r"connect_timeout=0\.05") as raised:
+            await pool.websockets(0, "/ws", connect_timeout=0.05).acquire()
+        assert isinstance(raised.value.__cause__, TimeoutError)
+        assert kept(pool) == 0
+        peer.gate.set()
 
 
 async def test_closing_the_tree_gives_websockets_in_use_the_drain() -> None:

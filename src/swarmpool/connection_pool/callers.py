@@ -87,6 +87,7 @@ class Callers(Shell[T]):
         assert isinstance(future, asyncio.Future)
         if not future.done() and self._core.leave(caller.ticket, EventKind.TIMED_OUT):
             future.set_exception(self._late(caller))
+            self._carry_out()
 
     def _late(self, caller: _Caller) -> AcquireTimeout:
         error = AcquireTimeout(f"no connection within timeout={caller.limit} s; {self._core.load()}")
@@ -96,6 +97,7 @@ class Callers(Shell[T]):
     def _give_up(self, ticket: Ticket, future: asyncio.Future[Entry[T]]) -> None:
         """Its caller was cancelled: leave the line, or hand back what was handed over in this very tick."""
         if self._core.leave(ticket, EventKind.CANCELLED):
+            self._carry_out()
             return
         if not future.cancelled() and future.exception() is None:
             self._hand_back(future.result(), ticket, EventKind.CANCELLED, usable=True)
@@ -165,7 +167,7 @@ class Callers(Shell[T]):
             core.give_back(entry, loop.time())
         else:
             core.discard(entry, CloseReason.DISCARDED, loop.time())
-        if core.closes or core.dials or core.expiry.stirred or core.demand.held_back:
+        if core.closes or core.dials or core.expiry.stirred or core.demand.held_back or self.queues_dials:
             self._carry_out()
 
 

@@ -274,16 +274,23 @@ class Core(Generic[T]):
     def dial_failed(self, entry: Entry[T], error: BaseException, now: float) -> None:
         """A dial has ended without a connection; see the theory of operation for whom it fails."""
         stale = self._end_dial(entry)
-        self._move(entry, _CLOSED)
-        self.open -= 1
-        self.counters.failed += 1
-        if self._note is not None:
-            self._note(EventKind.FAILED, entry.number, error=error)
+        self._never_connected(entry, error)
         if not stale:
             self.last_failure = error
             self.demand.backoff.failed(entry.started_at, now)
             self._fail_callers(self.demand.room(self.open) if entry.probe else 1, error)
             self._fail_warmings(error)
+        self._start_dials(now)
+
+    @property
+    def surplus(self) -> int:
+        """Dials under way that nobody needs any more."""
+        return max(-self.demand.uncovered(len(self.line)), 0)
+
+    def withdraw(self, entry: Entry[T], now: float) -> None:
+        """A dial that had not begun is given up, for nobody needs it any more: that says nothing of the server."""
+        self._end_dial(entry)
+        self._never_connected(entry)
         self._start_dials(now)
 
     def closed(self, entry: Entry[T], now: float, error: BaseException | None = None) -> None:
@@ -436,6 +443,13 @@ class Core(Generic[T]):
         self.dials.append(entry)
         if self._note is not None:
             self._note(EventKind.DIALING, entry.number)
+
+    def _never_connected(self, entry: Entry[T], error: BaseException | None = None) -> None:
+        self._move(entry, _CLOSED)
+        self.open -= 1
+        self.counters.failed += 1
+        if self._note is not None:
+            self._note(EventKind.FAILED, entry.number, error=error)
 
     def _end_dial(self, entry: Entry[T]) -> bool:
         """Whether the dial that has ended is out of date."""

@@ -36,11 +36,15 @@ from swarmpool.connection_pool.states import Entry
 from swarmpool.errors import ConnectFailed, ConnectTimeout, PoolClosed, WrongEventLoop
 from swarmpool.lifecycle import Lifecycle, State
 
-__all__ = ["Shell"]
+__all__ = ["DialWithdrawn", "Shell"]
 
 T = TypeVar("T")
 
 logger = logging.getLogger("swarmpool")
+
+
+class DialWithdrawn(Exception):
+    """Raised by a `connect` that was asked to give up before it had begun: see `Shell.queues_dials`."""
 
 
 class Shell(Generic[T]):
@@ -84,6 +88,14 @@ class Shell(Generic[T]):
 
     complains: ClassVar[bool] = True
     """Whether it says so when it is dropped while connections are open. Who owns it may do that instead."""
+
+    queues_dials: ClassVar[bool] = False
+    """Whether a dial may have to wait until it can begin. `connect` then keeps to its `timeout` by itself, counted from
+    there, and `withdraw_dials` is called when some that wait are needed no more."""
+
+    def withdraw_dials(self, surplus: int) -> None:
+        """Have so many dials that have not begun end with DialWithdrawn, as far as there are such; those that it has
+        been called for before and that have not ended yet are counted again."""
 
     async def connect(self, timeout: float) -> T:
         """Make a new connection."""
@@ -191,6 +203,8 @@ class Shell(Generic[T]):
         while core.closes:
             self._start_close(core.closes.popleft())
         core.expiry.stirred = False
+        if self.queues_dials and core.surplus:
+            self.withdraw_dials(core.surplus)
         if core.due < self._alarm_at:
             self._set_alarm(core.due)
         if self._ended is not None and not self._ended.done() and not self._busy():
@@ -214,9 +228,9 @@ class Shell(Generic[T]):
 
     def _start_dial(self, entry: Entry[T]) -> None:
         assert self._loop is not None
-        timeout = self._options.connect_timeout
-        work = self._dial(timeout)
-        self._dialing[Errand(self._loop, work, timeout=timeout, ended=self._dial_ended, late=self._dialed_late)] = entry
+        work = self._dial(self._options.connect_timeout)
+        limit = None if self.queues_dials else self._options.connect_timeout
+        self._dialing[Errand(self._loop, work, timeout=limit, ended=self._dial_ended, late=self._dialed_late)] = entry
 
     async def _dial(self, timeout: float) -> T:
         connect: Callable[..., Awaitable[T]] = self.connect
@@ -228,6 +242,8 @@ class Shell(Generic[T]):
         self._core.counters.abandoned += outcome.abandoned
         if outcome.error is None and not outcome.abandoned:
             self._core.dialed(entry, cast(T, outcome.result), now)
+        elif isinstance(outcome.error, DialWithdrawn):
+            self._core.withdraw(entry, now)
         else:
             self._core.dial_failed(entry, self._dial_error(outcome), now)
         self._carry_out()
@@ -236,15 +252,16 @@ class Shell(Generic[T]):
         """What to raise to a caller: what `connect_cb` raised, unless that would strike more than the caller."""
         error = outcome.error
         if outcome.overdue:
-            failure: ConnectFailed = ConnectTimeout(
-                f"no connection within connect_timeout={self._options.connect_timeout} s"
-            )
+            failure: ConnectFailed = self._dial_overdue()
         elif isinstance(error, Exception):
             return error
         else:
             failure = ConnectFailed(f"connect_cb ended with {type(error).__name__}")
         failure.__cause__ = error
         return failure
+
+    def _dial_overdue(self) -> ConnectTimeout:
+        return ConnectTimeout(f"no connection within connect_timeout={self._options.connect_timeout} s")
 
     def _dialed_late(self, connection: T) -> None:
         """A dial that was abandoned has brought a connection after all."""
