@@ -41,6 +41,8 @@ TESTED_ELSEWHERE = {
     "swarmpool.__main__": "swarmpool/test_cli.py",
     "swarmpool._version": "test_packaging.py",
     "swarmpool.delivery": "pairing/test_delivery.py",  # against a fleet that fails
+    "swarmpool.route": "pairing/test_delivery.py",
+    "swarmpool.stream_tries": "pairing/test_stream_tries.py",
     "fleetsim.exchange": "fleetsim/test_wire_turn.py",  # types alone: what passes between api and wire
     "fleetsim.faults.kinds": "fleetsim/test_wire_plan.py",  # interfaces alone, and what each kind does in a plan
     "fleetsim.testing.leaks": "fleetsim/test_testing_gate.py",  # by what the gate says of each kind of leak

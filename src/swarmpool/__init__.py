@@ -4,12 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from swarmpool._version import __version__
-from swarmpool.connection_pool import (
-    ConnectionEvent,
-    ConnectionPool,
-    ConnectionPoolStatistics,
-    Lease,
-)
 from swarmpool.endpoints import AgentEndpoint
 from swarmpool.errors import (
     AcquireTimeout,
@@ -40,11 +34,12 @@ from swarmpool.statistics import PoolStatistics
 from swarmpool.streaming import Stream
 from swarmpool.vllm import VLLMPool
 from swarmpool.watched import WatchedWebSocket
-from swarmpool.websockets import WebSocketPool
 
 if TYPE_CHECKING:
+    from swarmpool.connection_pool import ConnectionEvent, ConnectionPool, ConnectionPoolStatistics, Lease
     from swarmpool.embedding_pool import EmbeddingPool
     from swarmpool.hostfile import parse_hostfile, write_hostfile
+    from swarmpool.websockets import WebSocketPool
 
 __all__ = [
     # pools
@@ -106,6 +101,11 @@ __all__ = [
 
 # Not every program needs these: they are imported when first asked for.
 _LAZY = {
+    "ConnectionEvent": "swarmpool.connection_pool",
+    "ConnectionPool": "swarmpool.connection_pool",
+    "ConnectionPoolStatistics": "swarmpool.connection_pool",
+    "Lease": "swarmpool.connection_pool",
+    "WebSocketPool": "swarmpool.websockets",
     "EmbeddingPool": "swarmpool.embedding_pool",
     "parse_hostfile": "swarmpool.hostfile",
     "write_hostfile": "swarmpool.hostfile",

@@ -5,8 +5,8 @@ Theory of operation
 A *try* is a whole request: it waits for a slot, is on the wire, and gives the slot back before anything is decided. So
 no slot is ever held while a `Delivery` pauses, and each try queues like everybody else's request.
 
-Around each try stands the agent's breaker. `begin` is called right before the try and every way out of it tells the
-breaker how it went, cancellation included: a probe that never told would leave the agent ejected for ever.
+Around each try stands a `Guard` of the agent's breaker, and every way out of it tells how it went, cancellation
+included.
 
 An agent that the caller named stays his: it is tried again, no other. Where the pool chose, the next try goes to an
 agent that has not failed this request yet, without a pause; only when all have is there one.
@@ -24,26 +24,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from swarmpool.errors import AgentUnavailable, EmptyPool
 from swarmpool.events import PoolEventKind
-from swarmpool.health import BreakerState, verdict
-from swarmpool.responses import Attempt, FailureKind
+from swarmpool.responses import Attempt
 from swarmpool.results import REFUSALS
 from swarmpool.retry import Budget
-from swarmpool.routing import Candidates
 
 if TYPE_CHECKING:
-    from swarmpool.agents import Agent
+    from swarmpool.care import Care
     from swarmpool.exchange import Exchange
-    from swarmpool.health import Breaker
-    from swarmpool.responses import Response
-    from swarmpool.routing import Key
+    from swarmpool.responses import FailureKind, Response
+    from swarmpool.route import Route
     from swarmpool.tree import Tree
 
-__all__ = ["Delivery", "Once", "Try", "of_all"]
-
-_PROBE_SECONDS = 5.0
-_REASONS_SHOWN = 5
+__all__ = ["Delivery", "Once", "Try", "attempt_of", "note", "of_all", "told"]
 
 
 class Try:
@@ -67,43 +60,25 @@ def of_all(results: Sequence[Response]) -> Response:
 
 
 class Delivery:
-    """One request of the view whose agents are `agents`; `once` sends it.
+    """One request that goes where `route` says; `once` sends it."""
 
-    `place` names the agent; with `movable` it is only where to begin, and None leaves that to the policy too.
-    """
-
-    def __init__(
-        self,
-        tree: Tree,
-        agents: Sequence[Agent],
-        once: Once,
-        *,
-        place: int | None,
-        movable: bool,
-        key: Key | None = None,
-    ) -> None:
+    def __init__(self, tree: Tree, route: Route, once: Once) -> None:
         self._tree = tree
         self._care = tree.care
-        self._agents = agents
+        self._route = route
         self._once = once
-        self._place = place
-        self._movable = movable
-        self._key = key
         self._loop = asyncio.get_running_loop()
-        self._tried: set[str] = set()
         self._earlier: list[Attempt] = []
         self._sent = False
 
     async def run(self) -> Results:
         """The results of the last try, which tell of the others. Raises what an admission raises."""
-        if not self._agents:
-            raise EmptyPool("this view has no agents")
         try:
             results = await self._run(Budget(self._care.retry, self._care.random, self._loop.time()))
         except asyncio.CancelledError:
             self._tree.counts.cancelled += self._sent
             raise
-        return self._told(results)
+        return [told(response, self._earlier) for response in results]
 
     async def _run(self, budget: Budget) -> Results:
         failed: Results = []
@@ -111,76 +86,25 @@ class Delivery:
         while True:
             budget.tries += 1
             try:
-                results = await self._try(self._choose())
+                results = await self._try(self._route.choose())
             except REFUSALS:
                 if not failed:
                     raise
                 return failed
             if failed:
-                self._earlier.append(_attempt(of_all(failed), pause))
+                self._earlier.append(attempt_of(of_all(failed), pause))
             failed, speaker = results, of_all(results)
-            further = budget.pause_after(speaker, self._loop.time(), elsewhere=self._movable and self._untried())
+            further = budget.pause_after(speaker, self._loop.time(), elsewhere=self._route.elsewhere())
             if further is None:
                 return results
             pause = further
-            self._note(PoolEventKind.RETRIED, speaker, failure=speaker.kind, seconds=pause)
+            note(self._care, PoolEventKind.RETRIED, speaker, failure=speaker.kind, seconds=pause)
             await self._care.pause(pause)
-
-    # ---------------------------------------------------------------------------------------------- which agent
-
-    def _choose(self) -> int:
-        """Where the next try goes. Raises `AgentUnavailable`."""
-        self._tree.check_open()
-        place = self._place
-        if not self._movable:
-            assert place is not None
-            if self._allowed(self._agents[place]):
-                return place
-            raise self._unavailable([self._agents[place]])
-        if self._tried and not self._untried():
-            self._tried.clear()  # all have failed it once: another round
-        if place is not None and not self._tried and self._fit(place):
-            return place
-        chosen = self._care.policy.choose(Candidates(self._agents, self._fit, self._care.random), self._key)
-        if chosen is None:
-            raise self._unavailable(self._agents)
-        return chosen
-
-    def _fit(self, place: int) -> bool:
-        agent = self._agents[place]
-        return agent.key not in self._tried and self._allowed(agent)
-
-    def _untried(self) -> bool:
-        """Whether there is an agent that has not failed this request and may be sent to."""
-        return any(map(self._fit, range(len(self._agents))))
-
-    def _allowed(self, agent: Agent) -> bool:
-        breaker = self._care.breaker(agent)
-        if breaker is None or not breaker.allows(self._loop.time()):
-            return breaker is None
-        assert self._care.health is not None
-        if self._care.health.probe == "health" and breaker.state is BreakerState.OPEN:
-            _ = self._tree.start(_ask_health(self._tree, agent, breaker, probe=breaker.begin(self._loop.time())))
-            return False
-        return True
-
-    def _unavailable(self, agents: Sequence[Agent]) -> AgentUnavailable:
-        now, care = self._loop.time(), self._care
-        left_alone = [agent for agent in agents if care.state(agent) is not BreakerState.CLOSED]
-        if not left_alone:
-            return AgentUnavailable(f"{care.policy!r} chose none of {len(agents)} agents")
-        breakers = [(agent, care.breaker(agent)) for agent in left_alone[:_REASONS_SHOWN]]
-        reasons = [f"{agent}: {breaker.why(now)}" for agent, breaker in breakers if breaker is not None]
-        more = len(left_alone) - len(reasons)
-        shown = "; ".join(reasons) + (f"; and {more} more" if more else "")
-        return AgentUnavailable(f"{len(left_alone)} of {len(agents)} agents have failed too often: {shown}")
-
-    # ---------------------------------------------------------------------------------------------- one try
 
     async def _try(self, place: int) -> Results:
         delay = None
         hedging = self._care.hedging
-        if hedging is not None and self._movable:
+        if hedging is not None and self._route.movable:
             delay = hedging.begun()
         results = await (self._guarded(place, Try()) if delay is None else self._race(place, delay))
         speaker = of_all(results)
@@ -190,20 +114,13 @@ class Delivery:
 
     async def _guarded(self, place: int, attempt: Try) -> Results:
         """One try, of which the agent's breaker hears whatever becomes of it."""
-        agent = self._agents[place]
-        breaker = self._care.breaker(agent)
-        probe = breaker is not None and breaker.begin(self._loop.time())
-        self._tried.add(agent.key)
+        guard = self._route.guard(place)
         try:
             results = await self._once(place, attempt)
-        except BaseException:
+            guard.heard(of_all(results))
+        finally:
+            guard.lost()
             self._sent |= attempt.exchange is not None
-            if breaker is not None:
-                breaker.abandoned(self._loop.time(), probe=probe)
-            raise
-        self._sent = True
-        if breaker is not None:
-            _tell(breaker, of_all(results), self._loop.time(), probe=probe)
         return results
 
     async def _race(self, place: int, delay: float) -> Results:
@@ -214,7 +131,7 @@ class Delivery:
             await asyncio.wait(runners, timeout=delay)
             second = None if runners[0].done() else self._second()
             if second is not None:
-                agent = self._agents[second]
+                agent = self._route.agent(second)
                 tries.append(Try())
                 runners.append(asyncio.ensure_future(self._guarded(second, tries[1])))
                 self._care.events.note(
@@ -231,9 +148,9 @@ class Delivery:
         """Where the second try may go now, if anywhere."""
         hedging = self._care.hedging
         assert hedging is not None
-        if self._tree.limiter.locked() or self._tree.limiter.waiting or not self._untried() or not hedging.take():
+        if self._tree.limiter.locked() or self._tree.limiter.waiting:
             return None
-        return self._care.policy.choose(Candidates(self._agents, self._fit, self._care.random), self._key)
+        return self._route.another() if self._route.elsewhere() and hedging.take() else None
 
     def _won(self, runners: list[asyncio.Task[Results]], tries: list[Try], winner: int) -> Results:
         """The winner's results (or what it raised), and a word of the other."""
@@ -242,35 +159,11 @@ class Delivery:
             if number == winner:
                 continue
             if not runner.cancelled() and runner.exception() is None:
-                self._earlier.append(_attempt(of_all(runner.result()), 0.0))
+                self._earlier.append(attempt_of(of_all(runner.result()), 0.0))
             elif attempt.exchange is not None:
                 self._earlier.append(_lost(attempt.exchange))
         if winner == 1 and of_all(results).success:
-            self._note(PoolEventKind.HEDGE_WON, of_all(results))
-        return results
-
-    # ---------------------------------------------------------------------------------------------- what is told
-
-    def _note(
-        self,
-        kind: PoolEventKind,
-        response: Response,
-        *,
-        failure: FailureKind | None = None,
-        seconds: float | None = None,
-    ) -> None:
-        url = "" if response.endpoint is None else response.endpoint.url
-        self._care.events.note(kind, response.tree_index, url, self._loop.time(), failure=failure, seconds=seconds)
-
-    def _told(self, results: Results) -> Results:
-        """The results, which now tell of all tries."""
-        if self._earlier:
-            earlier = tuple(self._earlier)
-            for response in results:
-                response.earlier = earlier
-                response.attempts += sum(attempt.attempts for attempt in earlier)
-                response.queue_seconds += sum(attempt.queue_seconds for attempt in earlier)
-                response.wire_seconds += sum(attempt.wire_seconds for attempt in earlier)
+            note(self._care, PoolEventKind.HEDGE_WON, of_all(results))
         return results
 
 
@@ -288,45 +181,32 @@ def _is_good(runner: asyncio.Task[Results]) -> bool:
     return not runner.cancelled() and runner.exception() is None and of_all(runner.result()).success
 
 
-async def _ask_health(tree: Tree, agent: Agent, breaker: Breaker, *, probe: bool) -> None:
-    """Probe with `GET /health`, whose answer is the agent's verdict."""
-    loop = asyncio.get_running_loop()
-    reason: str | None = "GET /health was not answered with 200"
-    heard = False
-    try:
-        limit = tree.options.timeout
-        exchange = await tree.admit(agent, _PROBE_SECONDS if limit is None else min(limit, _PROBE_SECONDS))
-        try:
-            outcome = await exchange.fetch("GET", "/health", None)
-        finally:
-            exchange.end()
-        heard = True
-        if outcome.failure is not None:
-            reason = f"GET /health: {outcome.failure.message}"
-        elif outcome.status == 200:
-            reason = None
-    except REFUSALS:
-        pass  # no slot to ask with says nothing about the agent
-    finally:
-        _conclude(breaker, loop.time(), reason, heard=heard, probe=probe)
+def note(
+    care: Care,
+    kind: PoolEventKind,
+    response: Response,
+    *,
+    failure: FailureKind | None = None,
+    seconds: float | None = None,
+) -> None:
+    """An event about the agent that a result is of."""
+    url = "" if response.endpoint is None else response.endpoint.url
+    now = asyncio.get_running_loop().time()
+    care.events.note(kind, response.tree_index, url, now, failure=failure, seconds=seconds)
 
 
-def _conclude(breaker: Breaker, now: float, reason: str | None, *, heard: bool, probe: bool) -> None:
-    if not heard:
-        breaker.abandoned(now, probe=probe)
-    elif reason is None:
-        breaker.succeeded(now, probe=probe)
-    else:
-        breaker.failed(now, reason, probe=probe)
+def told(response: Response, earlier: Sequence[Attempt]) -> Response:
+    """The last result, which now tells of all tries."""
+    if earlier:
+        response.earlier = tuple(earlier)
+        response.attempts += sum(attempt.attempts for attempt in earlier)
+        response.queue_seconds += sum(attempt.queue_seconds for attempt in earlier)
+        response.wire_seconds += sum(attempt.wire_seconds for attempt in earlier)
+    return response
 
 
-def _tell(breaker: Breaker, response: Response, now: float, *, probe: bool) -> None:
-    fit = verdict(response)
-    reason = None if fit else f"{response.kind}: {response.error}"
-    _conclude(breaker, now, reason, heard=fit is not None, probe=probe)
-
-
-def _attempt(response: Response, pause: float) -> Attempt:
+def attempt_of(response: Response, pause: float) -> Attempt:
+    """What is told of a try that was not the last."""
     return Attempt(
         tree_index=response.tree_index,
         kind=response.kind,

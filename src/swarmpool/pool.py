@@ -19,6 +19,8 @@ from swarmpool.formats import Delta, Reply, encode, generate_body, read_generate
 from swarmpool.options import PoolOptions, count_or_none, seconds, seconds_or_none, text
 from swarmpool.responses import Response
 from swarmpool.results import REFUSALS, judge, refused, result
+from swarmpool.route import Route
+from swarmpool.stream_tries import Begun, StreamTries
 from swarmpool.streaming import Stream, StreamPlan
 from swarmpool.tree import Tree
 from swarmpool.views import View
@@ -249,30 +251,39 @@ class AgentPool(View):
 
     def stream(
         self,
-        agent_index: int,
+        agent_index: int | None,
         prompt: str | None,
         max_tokens: int | None = None,
         *,
         messages: Messages | None = None,
         timeout: float | None = None,
         idle_timeout: float | None = None,
+        key: Key | None = None,
         **sampling: Any,
     ) -> Stream:
         """One answer as it comes: see `Stream`. Raises for misuse at once; sends when it is first read.
 
-        `timeout` bounds the whole of it (None = the pool's), `idle_timeout` the gap between two pieces (None = off).
+        `timeout` bounds each try of it (None = the pool's), `idle_timeout` the gap between two pieces (None: off). With
+        None for an agent the pool's `routing` chooses, by `key` as in `ask`. With `retry`, a try that fails before its
+        first text is followed by another.
         """
-        agent = self._agent(agent_index)
+        agent_index = self._place(agent_index)
         limit = self.timeout if timeout is None else seconds("timeout", timeout)
+
+        async def begin(place: int) -> Begun | Response:
+            agent = self._agents[place]
+            request = self._stream_sampling(sampling)
+            composed = await self._compose(agent, place, prompt, max_tokens, messages, request)
+            return composed if isinstance(composed, Response) else (await self._tree.admit(agent, limit), composed)
+
+        route = partial(self._route, agent_index, movable=agent_index is None, key=key)
+        tries = StreamTries(self._tree, route, begin)
         return Stream(
             StreamPlan(
-                admit=lambda: self._tree.admit(agent, limit),
-                compose=lambda: self._compose_counted(
-                    agent, agent_index, prompt, max_tokens, messages, self._stream_sampling(sampling)
-                ),
+                tries=tries,
                 read_event=self._read_event,
                 read_whole=self._read_whole,
-                result=partial(self._result, agent_index),
+                result=lambda exchange, **facts: result(tries.place, exchange, **facts),
                 idle_timeout=seconds_or_none("idle_timeout", idle_timeout),
             )
         )
@@ -373,6 +384,14 @@ class AgentPool(View):
             response = refused(self._agents[agent_index], agent_index, refusal)
         return replace(response, prompt_index=prompt_index)
 
+    def _place(self, agent_index: int | None) -> int | None:
+        """`agent_index`, checked; None if the policy is to choose. Raises as the class says."""
+        self._agent(0 if agent_index is None else agent_index)
+        return agent_index
+
+    def _route(self, place: int | None, *, movable: bool, key: Key | None = None) -> Route:
+        return Route(self._tree, self._agents, place=place, movable=movable, key=key)
+
     @property
     def _movable(self) -> bool:
         """Whether a prompt among many may go to another agent than the one whose turn it is."""
@@ -384,8 +403,7 @@ class AgentPool(View):
     ) -> list[Response]:
         """The results of a request that may take several tries; counted once."""
         self._tree.check_open()
-        delivery = Delivery(self._tree, self._agents, send, place=place, movable=movable, key=key)
-        results = await delivery.run()
+        results = await Delivery(self._tree, self._route(place, movable=movable, key=key), send).run()
         self._tree.counts.count(of_all(results).kind)
         return results
 
@@ -405,19 +423,6 @@ class AgentPool(View):
         finally:
             exchange.end()
         return exchange, outcome
-
-    async def _compose_counted(self, *request: Any) -> tuple[str, bytes] | Response:
-        """`_compose`; a failure is a result, and counted."""
-        composed = await self._compose(*request)
-        if isinstance(composed, Response):
-            self._tree.counts.count(composed.kind)
-        return composed
-
-    def _result(self, agent_index: int, exchange: Exchange, **facts: Any) -> Response:
-        """The one result of an exchange, counted; `facts` as in `results.result`."""
-        response = result(agent_index, exchange, **facts)
-        self._tree.counts.count(response.kind)
-        return response
 
 
 def check_prompts(prompts: object) -> None:

@@ -10,7 +10,8 @@ The terminator of the body may come after `[DONE]`, in a segment of its own. A c
 body was read to EOF, so the stream is: for `_DRAIN_SECONDS` after `[DONE]` at the most, then the answer is whole all
 the same and only the connection is given up.
 
-A stream is NEW until its request is sent, READING until its `Response` is made or it is given up, and then OVER.
+A stream is NEW until its request is sent, READING until its `Response` is made or it is given up, and then OVER. A try
+that fails before the first text makes it FAILED, and from there NEW again or OVER.
 
 Whoever leaves early (`break`, `aclose`, the end of `async with`, a cancelled task) aborts the connection and gives the
 slot back at once; so does dropping the last reference. `Stream` refers to the `Exchange`, never the reverse, or the
@@ -29,7 +30,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from swarmpool.exchange import WireFailure
-from swarmpool.failures import WIRE_ERRORS, message_of
+from swarmpool.failures import WIRE_ERRORS, message_of, retry_after
 from swarmpool.formats import Delta, ErrorEvent, Reply, ShapeError
 from swarmpool.responses import FailureKind, Response, StreamChunk, TokenUsage
 from swarmpool.sse import DONE, EventParser
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from swarmpool.exchange import Exchange
+    from swarmpool.stream_tries import StreamTries
 
 __all__ = ["Stream", "StreamPlan"]
 
@@ -51,26 +53,25 @@ _SPOILS = frozenset({FailureKind.ABANDONED, FailureKind.SHAPE, FailureKind.STATU
 class _State(Enum):
     NEW = "NEW"
     READING = "READING"
+    FAILED = "FAILED"
     OVER = "OVER"
 
 
 class StreamPlan:
-    """What a stream needs of its pool: how to begin, how to read, how to make its result."""
+    """What a stream needs of its pool: its tries, how to read, how to make its result."""
 
-    __slots__ = ("admit", "compose", "idle_timeout", "read_event", "read_whole", "result")
+    __slots__ = ("idle_timeout", "read_event", "read_whole", "result", "tries")
 
     def __init__(
         self,
         *,
-        admit: Callable[[], Awaitable[Exchange]],
-        compose: Callable[[], Awaitable[tuple[str, bytes] | Response]],
+        tries: StreamTries,
         read_event: Callable[[bytes], Delta],
         read_whole: Callable[[bytes], Reply],
         result: Callable[..., Response],
         idle_timeout: float | None,
     ) -> None:
-        self.admit = admit
-        self.compose = compose
+        self.tries = tries
         self.read_event = read_event
         self.read_whole = read_whole
         self.result = result
@@ -98,6 +99,7 @@ class Stream(AsyncIterator[StreamChunk]):
         self._texts: list[str] = []
         self._done = False
         self._failure: WireFailure | None = None
+        self._failed: Response | None = None
         self._finish_reason: str | None = None
         self._usage: TokenUsage | None = None
         self._tokens = 0
@@ -123,7 +125,7 @@ class Stream(AsyncIterator[StreamChunk]):
                 raise StopAsyncIteration
             self._reading = True
             try:
-                await (self._begin() if self._state is _State.NEW else self._advance())
+                await self._step()
             except BaseException:
                 self._give_up()
                 raise
@@ -170,17 +172,32 @@ class Stream(AsyncIterator[StreamChunk]):
             raise RuntimeError("this stream has been left already and has no response")
         return self.response
 
+    def _step(self) -> Awaitable[None]:
+        if self._state is _State.NEW:
+            return self._begin()
+        return self._advance() if self._state is _State.READING else self._again()
+
     async def _begin(self) -> None:
-        composed = await self._plan.compose()
-        if isinstance(composed, Response):
-            self._end_with(composed)
-            return
-        self._request = composed
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-        self._exchange = await self._plan.admit()
+        begun = await self._plan.tries.begin()
+        if isinstance(begun, Response):
+            self._end_with(begun)
+            return
+        self._exchange, self._request = begun
         self._exchange.when_cut(_weak_cut(self))
         self._last_piece = self._exchange.started
         self._state = _State.READING
+
+    async def _again(self) -> None:
+        """Begin anew after a failure before the first text, or end with it."""
+        failed = self._failed
+        assert failed is not None
+        if not await self._plan.tries.again(failed):
+            self._end_with(failed)
+            return
+        self._body, self._parser, self._done = None, EventParser(), False
+        self._failure = self._finish_reason = self._usage = None
+        self._state = _State.NEW
 
     async def _advance(self) -> None:
         """Send, or read one piece, within what is left of both time limits."""
@@ -267,7 +284,8 @@ class Stream(AsyncIterator[StreamChunk]):
         except WIRE_ERRORS:
             pass  # the answer stands; `end` gives the connection up
 
-    def _finish(self, failure: WireFailure | None) -> None:
+    def _finish(self, failure: WireFailure | None, *, left: bool = False) -> None:
+        """The try is over. If it failed before the first text it may not be the last, unless the stream was `left`."""
         exchange = self._exchange
         assert exchange is not None
         whole = self._done or self._finish_reason is not None
@@ -276,34 +294,40 @@ class Stream(AsyncIterator[StreamChunk]):
         elif failure is not None and whole and failure.kind not in _SPOILS:
             failure = self._failure
         exchange.end()
-        self._end_with(
-            self._plan.result(
-                exchange,
-                text=self.text,
-                status=self._body.status if self._body is not None else None,
-                failure=failure,
-                first_token_seconds=self._first_token,
-                finish_reason=self._finish_reason,
-                usage=self._usage,
-            )
+        body = self._body
+        response = self._plan.result(
+            exchange,
+            text=self.text,
+            status=body.status if body is not None else None,
+            failure=failure,
+            first_token_seconds=self._first_token,
+            finish_reason=self._finish_reason,
+            usage=self._usage,
+            retry_after=None if body is None else retry_after(body.headers.get("Retry-After")),
         )
+        if response.success or self._texts or left:
+            self._end_with(response)
+        else:
+            self._failed, self._state = response, _State.FAILED
 
     def _end_with(self, response: Response) -> None:
         self._state = _State.OVER
-        self.response = response
+        self.response = response = self._plan.tries.ended(response)
         self._chunks.append(StreamChunk("", 0, 0.0, response))
 
     def _give_up(self) -> None:
         """Left, cancelled, or refused admission: no more reading."""
         if self._state is _State.READING:
-            self._finish(WireFailure(FailureKind.ABANDONED, "the stream was left before its end"))
+            self._finish(WireFailure(FailureKind.ABANDONED, "the stream was left before its end"), left=True)
+        elif self._failed is not None and self.response is None:
+            self._end_with(self._failed)
         self._state = _State.OVER
         self._chunks.clear()
 
     def cut(self) -> None:
         """The pool closes while nobody reads."""
         if self._state is _State.READING:
-            self._finish(WireFailure(FailureKind.CLOSED, "the pool was closed while this stream was open"))
+            self._finish(WireFailure(FailureKind.CLOSED, "the pool was closed while this stream was open"), left=True)
 
 
 def _weak_cut(stream: Stream) -> Callable[[], None]:

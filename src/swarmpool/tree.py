@@ -27,7 +27,6 @@ import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from swarmpool.agent_websockets import AgentWebSockets
 from swarmpool.agents import Agent
 from swarmpool.care import Care, CareOptions
 from swarmpool.connector import PoolConnector, abandon, open_session
@@ -44,6 +43,7 @@ from swarmpool.watched import WatchedWebSocket
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+    from swarmpool.agent_websockets import AgentWebSockets
     from swarmpool.endpoints import AgentEndpoint
     from swarmpool.options import PoolOptions
 
@@ -68,16 +68,15 @@ class Tree:
         self.options = options
         self.care = Care(care or CareOptions())
         self.agents = tuple(Agent(endpoint, index) for index, endpoint in enumerate(endpoints))
-        self.websockets = AgentWebSockets(_opener(self))
+        self._websockets: AgentWebSockets | None = None
         self.limiter = Limiter(
             capacity=options.limit,
             capacity_per_agent=options.concurrency_per_agent,
             queue_timeout=options.queue_timeout,
             max_waiting=options.max_waiting,
             sockets=options.connector_limit,
-            make_room=self.websockets.make_room,
+            make_room=_room_maker(self),
         )
-        self.websockets.bind(self.limiter)
         self.counts = RequestCounts()
         self.session: ClientSession | None = None
         self._life = Lifecycle()
@@ -96,6 +95,21 @@ class Tree:
     def state(self) -> State:
         """Where the tree is in its life."""
         return self._life.state
+
+    @property
+    def websockets(self) -> AgentWebSockets:
+        """The tree's websockets; what they need is imported when the first is asked for."""
+        if self._websockets is None:
+            from swarmpool.agent_websockets import AgentWebSockets  # noqa: PLC0415 - most pools never need it
+
+            self._websockets = AgentWebSockets(_opener(self))
+            self._websockets.bind(self.limiter)
+        return self._websockets
+
+    def make_room(self) -> None:
+        """Somebody waits because websockets keep sockets: have idle ones given up."""
+        if self._websockets is not None:
+            self._websockets.make_room()
 
     def check_open(self) -> None:
         """Raise `PoolClosed` unless requests are still taken."""
@@ -171,7 +185,8 @@ class Tree:
         if self.state is State.NEW:
             self.limiter.close()
             self._life.move(State.CLOSED)
-            await self.websockets.never_opened()
+            if self._websockets is not None:
+                await self._websockets.never_opened()
         if self.state is State.CLOSED:
             return
         loop = asyncio.get_running_loop()
@@ -183,8 +198,8 @@ class Tree:
             self.limiter.close()
             self.care.wake()
             self._closing = loop.create_task(self._close())
-        if self.state is State.CLOSING:
-            self.websockets.close(drain, self.start)
+        if self.state is State.CLOSING and self._websockets is not None:
+            self._websockets.close(drain, self.start)
         await asyncio.shield(self._closing)
 
     def statistics(self, size: int) -> PoolStatistics:
@@ -263,6 +278,18 @@ class Tree:
         self._drained_at = min(self._drained_at, deadline)
         if self._drain is not None and not self._drain.expired():
             self._drain.reschedule(self._drained_at)
+
+
+def _room_maker(tree: Tree) -> Callable[[], None]:
+    """`tree.make_room`, without keeping the tree alive: its limiter has it."""
+    alive = weakref.ref(tree)
+
+    def make_room() -> None:
+        there = alive()
+        if there is not None:
+            there.make_room()
+
+    return make_room
 
 
 def _opener(tree: Tree) -> Callable[[], ClientSession]:

@@ -4,59 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
 
 import pytest
+from played import kinds, played
 
-import simkernel
-from fleetsim import Fleet, Profile
-from simkernel import Net
+from fleetsim import Fleet
 from swarmpool import AgentUnavailable, FailureKind, PoolClosed, QueueTimeout, VLLMPool
 from swarmpool.events import PoolEvent
 from swarmpool.health import Health
 from swarmpool.hedging import Hedge
 from swarmpool.retry import Retry
 from swarmpool.routing import LeastInFlight, Sticky
-
-R = TypeVar("R")
-
-QUICK = Profile(ttft=0.02, itl=0.001)
-
-
-def played(
-    work: Callable[[Fleet, VLLMPool], Awaitable[R]],
-    agents: int = 2,
-    *,
-    profile: Profile = QUICK,
-    seed: int = 1,
-    **options: Any,
-) -> R:
-    """What `work` returns. Afterwards both ledgers are equal and nothing is left."""
-
-    async def main(_: Net) -> R:
-        async with Fleet(agents, profile=profile, seed=seed) as fleet:
-            pool = VLLMPool(
-                [(server.host, server.port) for server in fleet.endpoints],
-                **{"model": "sim", "max_tokens": 4, "model_max_context": 4096, "seed": seed, **options},
-            )
-            async with pool:
-                value = await work(fleet, pool)
-            now = pool.statistics()
-            assert (now.admission.in_flight, now.admission.waiting, now.connections.open) == (0, 0, 0)
-            assert all(agent.load == 0 for agent in pool._agents)
-            await fleet.ledger.wait_for(open_now=0, in_flight=0)
-            assert fleet.ledger.opened == now.connections.opened
-        return value
-
-    result = simkernel.run(main, seed=seed)
-    assert result.unhandled == []
-    return cast(R, result.value)  # it has one, or `run` has raised
-
-
-def kinds(seen: list[PoolEvent]) -> list[str]:
-    return [event.kind.value for event in seen]
-
 
 # ------------------------------------------------------------------------------------------------ retries
 

@@ -1,0 +1,96 @@
+"""The tries of one stream: until its first text it may begin again, on another agent where the pool chose it.
+
+Once text has been handed out nothing is sent again: it could not be taken back. The rules are those of `delivery.py`;
+this is apart because a stream's try does not end before its reader does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from swarmpool.delivery import attempt_of, note, told
+from swarmpool.events import PoolEventKind
+from swarmpool.responses import Attempt, Response
+from swarmpool.results import REFUSALS
+from swarmpool.retry import Budget
+from swarmpool.route import Guard, Route
+
+if TYPE_CHECKING:
+    from swarmpool.exchange import Exchange
+    from swarmpool.tree import Tree
+
+__all__ = ["Begun", "StreamTries"]
+
+Begun = tuple["Exchange", tuple[str, bytes]]
+"""An exchange that has its slot, and the path and body it is to send."""
+
+
+class StreamTries:
+    """`begin` makes ready a try at a place of the view, or has a failed `Response` if that cannot be."""
+
+    def __init__(
+        self, tree: Tree, route: Callable[[], Route], begin: Callable[[int], Awaitable[Begun | Response]]
+    ) -> None:
+        self._tree = tree
+        self._make_route = route
+        self._begin = begin
+        self._route: Route | None = None
+        self._budget: Budget | None = None
+        self._guard: Guard | None = None
+        self._earlier: list[Attempt] = []
+        self._failed: Response | None = None
+        self._trying = False
+        self.place = -1
+        """Where the present try goes."""
+
+    async def begin(self) -> Begun | Response:
+        """Make the next try ready; a `Response` is the end. Raises what an admission raises if nothing was sent yet."""
+        try:
+            return await self._next()
+        except REFUSALS:
+            if self._failed is None:
+                raise
+            return self._failed
+
+    async def _next(self) -> Begun | Response:
+        care = self._tree.care
+        if self._route is None or self._budget is None:
+            self._route = self._make_route()
+            self._budget = Budget(care.retry, care.random, asyncio.get_running_loop().time())
+        self._budget.tries += 1
+        self.place = self._route.choose()
+        self._guard = self._route.guard(self.place)
+        try:
+            begun = await self._begin(self.place)
+        except BaseException:
+            self._guard.lost()
+            raise
+        return begun
+
+    async def again(self, failed: Response) -> bool:
+        """Whether there is another try, once it may begin. Cancelling it ends the stream with that failure."""
+        assert self._budget is not None
+        assert self._route is not None
+        assert self._guard is not None
+        self._guard.heard(failed)
+        self._failed, self._trying = failed, False
+        now = asyncio.get_running_loop().time()
+        pause = self._budget.pause_after(failed, now, elsewhere=self._route.elsewhere())
+        if pause is None:
+            return False
+        self._trying = True
+        self._earlier.append(attempt_of(failed, pause))
+        note(self._tree.care, PoolEventKind.RETRIED, failed, failure=failed.kind, seconds=pause)
+        await self._tree.care.pause(pause)
+        return True
+
+    def ended(self, response: Response) -> Response:
+        """The stream's one result, counted, which tells of all tries."""
+        if self._guard is not None:
+            self._guard.heard(response)
+        if response is self._failed and self._trying:
+            self._earlier.pop()  # it was to be tried again, and that try was never sent
+        self._tree.counts.count(response.kind)
+        return told(response, self._earlier)

@@ -1,0 +1,52 @@
+"""A pool and a fleet, together in a simulated world: minutes take a moment, and afterwards both ledgers must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import simkernel
+from fleetsim import Fleet, Profile
+from simkernel import Net
+from swarmpool import PoolEvent, VLLMPool
+
+__all__ = ["kinds", "played"]
+
+R = TypeVar("R")
+
+QUICK = Profile(ttft=0.02, itl=0.001)
+
+
+def played(
+    work: Callable[[Fleet, VLLMPool], Awaitable[R]],
+    agents: int = 2,
+    *,
+    profile: Profile = QUICK,
+    seed: int = 1,
+    **options: Any,
+) -> R:
+    """What `work` returns. Afterwards both ledgers are equal and nothing is left."""
+
+    async def main(_: Net) -> R:
+        async with Fleet(agents, profile=profile, seed=seed) as fleet:
+            pool = VLLMPool(
+                [(server.host, server.port) for server in fleet.endpoints],
+                **{"model": "sim", "max_tokens": 4, "model_max_context": 4096, "seed": seed, **options},
+            )
+            async with pool:
+                value = await work(fleet, pool)
+            now = pool.statistics()
+            assert (now.admission.in_flight, now.admission.waiting, now.connections.open) == (0, 0, 0)
+            assert all(agent.load == 0 for agent in pool._agents)
+            await fleet.ledger.wait_for(open_now=0, in_flight=0)
+            assert fleet.ledger.opened == now.connections.opened
+        return value
+
+    result = simkernel.run(main, seed=seed)
+    assert result.unhandled == []
+    return cast(R, result.value)  # it has one, or `run` has raised
+
+
+def kinds(seen: list[PoolEvent]) -> list[str]:
+    """The kinds of those events."""
+    return [event.kind.value for event in seen]
