@@ -29,6 +29,12 @@ def test_all_users_run_and_both_ends_have_counted_the_same(processes: tuple[str,
     assert ("workers that reported: 2" in ran.stdout) == bool(processes)
 
 
+def test_it_runs_from_outside_of_the_clone(tmp_path: Path) -> None:
+    """locust puts the folder of its locustfile on the path, and that is not the one with `loadtests` in it."""
+    ran = locust("-u", "2", "-t", "2s", "--fleet-size", "2", "--min-reuse", "0", cwd=tmp_path, PYTHONPATH="")
+    assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
+
+
 def test_the_command_of_the_readme_runs() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     command = readme.partition(".venv/bin/locust -f loadtests/locustfile.py --headless ")[2].splitlines()[0]

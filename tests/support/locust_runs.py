@@ -21,17 +21,19 @@ needs_locust = pytest.mark.skipif(find_spec("locust") is None, reason="locust is
 OURS = ROOT / "loadtests" / "locustfile.py"
 
 
-def locust(*arguments: str, locustfile: Path = OURS, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `locust --headless` with more in its `environment`, and return what came of it."""
+def locust(
+    *arguments: str, locustfile: Path = OURS, cwd: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `locust --headless` in `cwd`, with more in its `environment`, and return what came of it."""
     command = ["-m", "locust", "-f", str(locustfile), "--headless", "--only-summary", *arguments]
-    return _run([sys.executable, *command], **environment)
+    return _run([sys.executable, *command], cwd, **environment)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     """Run Python code with the root of the project on the path."""
-    return _run([sys.executable, "-c", code])
+    return _run([sys.executable, "-c", code], ROOT)
 
 
-def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     whole = {**os.environ, **environment}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False, env=whole)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False, env=whole)
