@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from ssl import SSLContext
 from types import EllipsisType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import msgspec
 
@@ -43,6 +43,7 @@ from fleetsim.open_files import check_open_files
 from fleetsim.profile import Profile
 from fleetsim.server import FleetEndpoint, as_reached, check_host
 from fleetsim.shards.driven import DrivenShards
+from fleetsim.shards.elsewhere import OF_FLEETS, SERVERS, no_such_name
 from fleetsim.shards.ledger import ShardedLedger
 from fleetsim.shards.rules import ShardedRules
 from fleetsim.shards.shard import Shard, ShardState
@@ -66,8 +67,9 @@ class ShardedFleet(Threaded):
     - `restart_shards`: start a shard whose process is gone anew, on the same ports and with the same rules. Its counts
       are gone. One that goes while it starts stays down.
     - `report`: is given a line when a shard is gone, and when it serves again; by default it is a logged warning.
-    - All else is as in `Fleet`, which cannot have an `answer` of your own here. `profile.faults` and rules that count
-      (`times`, `after`, `where: connection`) must be for servers of one process.
+    - All else is as in `Fleet`, but for an `answer` of your own. `profile.faults` and rules that count (`times`,
+      `after`, `where: connection`) must be for servers of one process, such as one server. What of a `Fleet` needs its
+      servers in this process (`fleet[0]`, `hold`, the journal, `assert_...`) is refused with what to do instead.
 
     Raises ValueError for arguments that cannot be; on entry BindError, and FleetError where a process could not be
     started, with no server left listening.
@@ -150,6 +152,14 @@ class ShardedFleet(Threaded):
 
     def __len__(self) -> int:
         return len(self._tags)
+
+    if not TYPE_CHECKING:  # for whoever knows `Fleet`, and is told at run time
+
+        def __getattr__(self, name: str) -> NoReturn:
+            no_such_name(self, name, OF_FLEETS)
+
+        def __getitem__(self, index: int) -> NoReturn:
+            raise TypeError(SERVERS)
 
     @property
     def is_whole(self) -> bool:

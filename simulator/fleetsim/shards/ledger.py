@@ -10,10 +10,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 from fleetsim.errors import LedgerTimeoutError
 from fleetsim.ledger import LedgerSnapshot, check_figures, has_come_to
+from fleetsim.shards.elsewhere import OF_LEDGERS, no_such_name
 from fleetsim.shards.shard import Shard, ShardState
 from fleetsim.shards.together import one_error, together
 
@@ -70,6 +71,11 @@ class ShardedLedger:
     def __init__(self, shards: Sequence[Shard], home: Callable[[int], Shard]) -> None:
         self._shards, self._home = shards, home
         self.lost: list[int] = []
+
+    if not TYPE_CHECKING:  # for whoever knows `Ledger`, and is told at run time
+
+        def __getattr__(self, name: str) -> NoReturn:
+            no_such_name(self, name, OF_LEDGERS)
 
     async def snapshot(self) -> ShardedSnapshot:
         """Return the figures of all; the last ones when the fleet has ended.
