@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import selectors
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ __all__ = ["SimSelector"]
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
+# A run collects at its end. A long one does it now and then too, by a count, so that it is always at the same point:
+# each connection leaves a cycle of asyncio's and of ours.
+_TURNS_UNCOLLECTED = 250_000
+
 Ready = list[tuple[selectors.SelectorKey, int]]
 
 
@@ -30,6 +35,7 @@ class SimSelector(selectors.BaseSelector):
         self._net = net
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._last_turn = net.settings.max_turns  # unless time passes before it
+        self._next_collection = _TURNS_UNCOLLECTED
         self.next_timer: Callable[[], float | None] = _no_timer
         self.waiting: Callable[[], str] = str
 
@@ -83,9 +89,13 @@ class SimSelector(selectors.BaseSelector):
             due = timer
         if due is None:
             raise SimDeadlock(f"nothing will ever happen: {self.waiting()}")
+        turns = net.statistics.turns
         if due > net.now:
             net.now = due
-            self._last_turn = net.statistics.turns + net.settings.max_turns
+            self._last_turn = turns + net.settings.max_turns
+        if turns >= self._next_collection:
+            self._next_collection = turns + _TURNS_UNCOLLECTED
+            gc.collect()
         if net.now - net.started > net.settings.max_seconds:
             raise SimLivelock(f"{net.settings.max_seconds:g} virtual seconds and no end: {self.waiting()}")
 
