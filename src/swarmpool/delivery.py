@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from swarmpool.care import Care
     from swarmpool.exchange import Exchange
     from swarmpool.responses import FailureKind, Response
-    from swarmpool.route import Route
+    from swarmpool.route import Guard, Route
     from swarmpool.tree import Tree
 
 __all__ = ["Delivery", "Once", "Try", "attempt_of", "note", "of_all", "told"]
@@ -106,15 +106,15 @@ class Delivery:
         hedging = self._care.hedging
         if hedging is not None and self._route.movable:
             delay = hedging.begun()
-        results = await (self._guarded(place, Try()) if delay is None else self._race(place, delay))
+        guard = self._route.guard(place)  # now: whoever chooses next, in this very turn, must find a probe taken
+        results = await (self._guarded(guard, place, Try()) if delay is None else self._race(guard, place, delay))
         speaker = of_all(results)
         if hedging is not None and speaker.success:
             hedging.answered(speaker.wire_seconds)
         return results
 
-    async def _guarded(self, place: int, attempt: Try) -> Results:
+    async def _guarded(self, guard: Guard, place: int, attempt: Try) -> Results:
         """One try, of which the agent's breaker hears whatever becomes of it."""
-        guard = self._route.guard(place)
         try:
             results = await self._once(place, attempt)
             guard.heard(of_all(results))
@@ -123,17 +123,17 @@ class Delivery:
             self._sent |= attempt.exchange is not None
         return results
 
-    async def _race(self, place: int, delay: float) -> Results:
+    async def _race(self, guard: Guard, place: int, delay: float) -> Results:
         """The first good answer of two tries, the second of which begins after `delay` seconds."""
         tries = [Try()]
-        runners = [asyncio.ensure_future(self._guarded(place, tries[0]))]
+        runners = [asyncio.ensure_future(self._guarded(guard, place, tries[0]))]
         try:
             await asyncio.wait(runners, timeout=delay)
             second = None if runners[0].done() else self._second()
             if second is not None:
                 agent = self._route.agent(second)
                 tries.append(Try())
-                runners.append(asyncio.ensure_future(self._guarded(second, tries[1])))
+                runners.append(asyncio.ensure_future(self._guarded(self._route.guard(second), second, tries[1])))
                 self._care.events.note(
                     PoolEventKind.HEDGED, agent.tree_index, agent.key, self._loop.time(), seconds=delay
                 )
