@@ -63,5 +63,5 @@ class SlotsAreBounded(Oracle):
         """Of a call with several requests the outside cannot tell which have been given up."""
         world = self.world
         if not request.call.is_one_request or world.setup.cares:
-            return not world.disturbed and world.setup.timeout >= _PATIENCE
+            return not (request.call.is_over or world.disturbed or world.setup.timeout < _PATIENCE)
         return not request.call.is_over
