@@ -41,7 +41,9 @@ TESTED_ELSEWHERE = {
     "swarmpool.__main__": "swarmpool/test_cli.py",
     "swarmpool._version": "test_packaging.py",
     "swarmpool.delivery": "pairing/test_delivery.py",  # against a fleet that fails
+    "swarmpool.readiness": "pairing/test_readiness.py",
     "swarmpool.route": "pairing/test_delivery.py",
+    "swarmpool.sending": "swarmpool/test_pool.py",  # what the calls of a pool are made of
     "swarmpool.stream_tries": "pairing/test_stream_tries.py",
     "fleetsim.exchange": "fleetsim/test_wire_turn.py",  # types alone: what passes between api and wire
     "fleetsim.faults.kinds": "fleetsim/test_wire_plan.py",  # interfaces alone, and what each kind does in a plan

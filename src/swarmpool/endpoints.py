@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-__all__ = ["DEFAULT_PORT", "AgentEndpoint", "EndpointLike", "Located", "Tags", "as_endpoint"]
+__all__ = ["DEFAULT_PORT", "AgentEndpoint", "EndpointLike", "Located", "Tags", "as_endpoint", "as_endpoints"]
 
 DEFAULT_PORT: Final = 8000
 """The port `vllm serve` listens on unless told otherwise."""
@@ -145,3 +145,17 @@ def _check_tag(key: str, value: str) -> None:
         raise ValueError(f"tags must not have an empty key, got one with the value {value!r}")
     if not isinstance(value, str):
         raise TypeError(f"tags[{key!r}] must be a string, got {value!r}")
+
+
+def as_endpoints(items: object) -> list[AgentEndpoint]:
+    """Each item as `as_endpoint` has it; an error says which one it is about."""
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        raise TypeError(f"endpoints must be a collection of endpoints, not {items!r}")
+    return [_endpoint(item, index) for index, item in enumerate(items)]
+
+
+def _endpoint(item: Any, index: int) -> AgentEndpoint:
+    try:
+        return as_endpoint(item)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"endpoints[{index}]: {error}") from error

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["Turns", "as_finished", "in_order"]
+__all__ = ["Turns", "as_finished", "check_prompts", "in_order"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -131,3 +131,13 @@ async def as_finished(turns: Turns, workers: int, do: Callable[[int, Any], Await
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def check_prompts(prompts: object) -> None:
+    """Refuse one string, which is a collection of characters, and a sequence with anything else than text in it."""
+    if isinstance(prompts, str):
+        raise TypeError("prompts must be a collection of prompts, not one string")
+    if isinstance(prompts, Sequence):
+        for index, prompt in enumerate(prompts):
+            if not isinstance(prompt, str):
+                raise TypeError(f"prompts[{index}] must be text, not {type(prompt).__name__}")

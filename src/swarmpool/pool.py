@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,38 +11,34 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import Fingerprint
 
 from swarmpool.care import CareOptions
-from swarmpool.delivery import Delivery, Once, Try, of_all
-from swarmpool.endpoints import as_endpoint
-from swarmpool.fanout import Turns, as_finished, in_order
-from swarmpool.formats import Delta, Reply, encode, generate_body, read_generate, read_generate_delta
-from swarmpool.options import PoolOptions, count_or_none, seconds, seconds_or_none, text
+from swarmpool.endpoints import as_endpoints
+from swarmpool.fanout import Turns, as_finished, check_prompts, in_order
+from swarmpool.options import PoolOptions, count, seconds, seconds_or_none
+from swarmpool.progress import checked_progress
+from swarmpool.readiness import Readiness, prewarm, wait_ready
 from swarmpool.responses import Response
-from swarmpool.results import REFUSALS, judge, refused, result
-from swarmpool.route import Route
+from swarmpool.results import REFUSALS, refused, result
+from swarmpool.sending import Messages, Sender
 from swarmpool.stream_tries import Begun, StreamTries
 from swarmpool.streaming import Stream, StreamPlan
 from swarmpool.tree import Tree
-from swarmpool.views import View
 
 if TYPE_CHECKING:
-    from swarmpool.agents import Agent
     from swarmpool.endpoints import AgentEndpoint, Located
     from swarmpool.events import PoolEvent
-    from swarmpool.exchange import Exchange, Outcome
     from swarmpool.health import Health
     from swarmpool.hedging import Hedge
+    from swarmpool.progress import Progress
     from swarmpool.retry import Retry
     from swarmpool.routing import Key, Policy
     from swarmpool.websockets import WebSocketPool
 
     EndpointLike = AgentEndpoint | Located | tuple[str, int]
 
-__all__ = ["AgentPool", "Response", "check_prompts"]
-
-Messages = Sequence[Mapping[str, Any]]
+__all__ = ["AgentPool", "Response"]
 
 
-class AgentPool(View):
+class AgentPool(Sender):
     """Agents that speak `POST /generate {"prompt"} -> {"response"}`, driven over one session.
 
     `endpoints` are `AgentEndpoint`s, `(host, port)` pairs, or anything with `host` and `port`. At most
@@ -107,7 +102,7 @@ class AgentPool(View):
             ssl=True if ssl is None else ssl,
         )
         care = CareOptions(retry=retry, health=health, routing=routing, hedge=hedge, seed=seed, on_event=on_event)
-        checked = _endpoints(endpoints)
+        checked = as_endpoints(endpoints)
         name = f"{type(self).__name__}({len(checked)} agents{f', first {checked[0].url}' if checked else ''})"
         super().__init__(Tree(name, checked, options, care))
 
@@ -151,48 +146,6 @@ class AgentPool(View):
         agent. Raises as the class says; cancelling it ends every connection it has.
         """
         return (await self._deliver(self._sender(prompt, max_tokens, messages, sampling), None, key=key))[0]
-
-    def _sender(
-        self, prompt: str | None, max_tokens: int | None, messages: Messages | None, sampling: Mapping[str, Any]
-    ) -> Once:
-        """What sends the request once, to the agent at a place of this view."""
-
-        async def once(place: int, attempt: Try) -> list[Response]:
-            agent = self._agents[place]
-            return [await self._send(agent, place, prompt, max_tokens, messages, sampling, attempt)]
-
-        return once
-
-    async def _send(
-        self,
-        agent: Agent,
-        agent_index: int,
-        prompt: str | None,
-        max_tokens: int | None,
-        messages: Messages | None,
-        sampling: Mapping[str, Any],
-        attempt: Try | None = None,
-    ) -> Response:
-        """One prompt to one agent, once, and not counted."""
-        composed = self._compose_now(prompt, max_tokens, messages, sampling)
-        if composed is None:
-            found = await self._compose(agent, agent_index, prompt, max_tokens, messages, sampling)
-            if isinstance(found, Response):
-                return found
-            composed = found
-        path, body = composed
-        exchange, outcome = await self._exchange(agent, path, body, self.timeout, attempt)
-        reply, failure = judge(outcome, self._read_whole)
-        return result(
-            agent_index,
-            exchange,
-            text=reply.text,
-            status=outcome.status,
-            failure=failure,
-            finish_reason=reply.finish_reason,
-            usage=reply.usage,
-            retry_after=outcome.retry_after,
-        )
 
     async def post_batch(
         self, agent_index: int, prompts: Sequence[str], max_tokens: int | None = None, **sampling: Any
@@ -288,6 +241,41 @@ class AgentPool(View):
             )
         )
 
+    async def wait_ready(
+        self,
+        timeout: float,
+        *,
+        minimum: int | None = None,
+        interval: float = 0.5,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> Readiness:
+        """Ask `/health` of this view's agents until `minimum` of them are ready (None = all), or for `timeout` seconds.
+
+        Returns who is ready and who is missing, with reasons; it does not raise for those that are. Rounds are
+        `interval` seconds apart at first, and later up to 5. `progress` is called for each agent that is ready.
+        Cancelling it ends what is under way. Raises `PoolClosed`, `EmptyPool` and ValueError.
+        """
+        self._agent(0)
+        wanted = self.size if minimum is None else count("minimum", minimum)
+        if wanted > self.size:
+            raise ValueError(f"minimum must be at most the {self.size} agents of this view, not {wanted}")
+        seconds("timeout", timeout)
+        seconds("interval", interval)
+        checked_progress(progress)
+        return await wait_ready(
+            self._tree, self._agents, timeout=timeout, minimum=wanted, interval=interval, progress=progress
+        )
+
+    async def prewarm(self, per_agent: int = 1) -> int:
+        """Open `per_agent` connections to each agent of this view, so that the first prompts find them; how many are.
+
+        It asks `/health` over them, and keeps within the limits: of connections, in flight, and per agent. They stay
+        for `keepalive_timeout` seconds. Agents that do not answer are passed over. Raises as the class says; cancelling
+        it ends what is under way.
+        """
+        self._agent(0)
+        return await prewarm(self._tree, self._agents, count("per_agent", per_agent))
+
     def websockets(self, agent_index: int, path: str = "/v1/realtime", **options: Any) -> WebSocketPool:
         """Websockets to `path` of one agent of this view, over the tree's session: a `ConnectionPool` of its own.
 
@@ -302,44 +290,6 @@ class AgentPool(View):
     def aggregating(self) -> Self:
         """These agents for calls that merge the answers of others, which may have longer answers: here, the same."""
         return self
-
-    # ------------------------------------------------------------------- what a subclass with another dialect overrides
-
-    def _compose_now(
-        self, prompt: str | None, max_tokens: int | None, messages: Messages | None, sampling: Mapping[str, Any]
-    ) -> tuple[str, bytes] | None:
-        """Path and body of the request; None if the agent has to be asked first, as `_compose` does."""
-        if messages is not None:
-            raise TypeError("messages need a chat: AgentPool's agents take one prompt; use VLLMPool")
-        return "/generate", encode(
-            generate_body(text("prompt", prompt), count_or_none("max_tokens", max_tokens, at_least=0), sampling)
-        )
-
-    async def _compose(
-        self,
-        agent: Agent,  # noqa: ARG002 - a dialect may have to ask the agent first
-        agent_index: int,  # noqa: ARG002 - and then says whose answer it was
-        prompt: str | None,
-        max_tokens: int | None,
-        messages: Messages | None,
-        sampling: Mapping[str, Any],
-    ) -> tuple[str, bytes] | Response:
-        """Path and body of the request; a `Response` if what they need could not be had."""
-        composed = self._compose_now(prompt, max_tokens, messages, sampling)
-        assert composed is not None
-        return composed
-
-    def _stream_sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`sampling` of a request whose answer is to be a stream."""
-        return {**sampling, "stream": True}
-
-    def _read_whole(self, body: bytes) -> Reply:
-        """The reply in the body of a 2xx answer; raises `ShapeError`."""
-        return read_generate(body)
-
-    def _read_event(self, data: bytes) -> Delta:
-        """What one event of a stream adds; raises `ShapeError` and `ErrorEvent`."""
-        return read_generate_delta(data)
 
     # ---------------------------------------------------------------------------------------------- the inside
 
@@ -388,61 +338,3 @@ class AgentPool(View):
         """`agent_index`, checked; None if the policy is to choose. Raises as the class says."""
         self._agent(0 if agent_index is None else agent_index)
         return agent_index
-
-    def _route(self, place: int | None, *, movable: bool, key: Key | None = None) -> Route:
-        return Route(self._tree, self._agents, place=place, movable=movable, key=key)
-
-    @property
-    def _movable(self) -> bool:
-        """Whether a prompt among many may go to another agent than the one whose turn it is."""
-        care = self._tree.care
-        return not care.plain or care.follows_policy or care.hedging is not None
-
-    async def _deliver(
-        self, send: Once, place: int | None, *, movable: bool = True, key: Key | None = None
-    ) -> list[Response]:
-        """The results of a request that may take several tries; counted once."""
-        self._tree.check_open()
-        results = await Delivery(self._tree, self._route(place, movable=movable, key=key), send).run()
-        self._tree.counts.count(of_all(results).kind)
-        return results
-
-    async def _exchange(
-        self, agent: Agent, path: str, body: bytes | None, timeout: float | None, attempt: Try | None = None
-    ) -> tuple[Exchange, Outcome]:
-        tree = self._tree
-        exchange = tree.admit_nowait(agent, timeout) or await tree.admit(agent, timeout)
-        if attempt is not None:
-            attempt.exchange = exchange
-        try:
-            outcome = await exchange.fetch("POST", path, body)
-        except asyncio.CancelledError:
-            if attempt is None:
-                tree.counts.cancelled += 1
-            raise
-        finally:
-            exchange.end()
-        return exchange, outcome
-
-
-def check_prompts(prompts: object) -> None:
-    """Refuse one string, which is a collection of characters, and a sequence with anything else than text in it."""
-    if isinstance(prompts, str):
-        raise TypeError("prompts must be a collection of prompts, not one string")
-    if isinstance(prompts, Sequence):
-        for index, prompt in enumerate(prompts):
-            if not isinstance(prompt, str):
-                raise TypeError(f"prompts[{index}] must be text, not {type(prompt).__name__}")
-
-
-def _endpoints(items: object) -> list[AgentEndpoint]:
-    if isinstance(items, str) or not isinstance(items, Iterable):
-        raise TypeError(f"endpoints must be a collection of endpoints, not {items!r}")
-    return [_endpoint(item, index) for index, item in enumerate(items)]
-
-
-def _endpoint(item: Any, index: int) -> AgentEndpoint:
-    try:
-        return as_endpoint(item)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"endpoints[{index}]: {error}") from error

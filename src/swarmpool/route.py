@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from swarmpool.errors import AgentUnavailable, EmptyPool
 from swarmpool.health import BreakerState, verdict
+from swarmpool.readiness import ask_health
 from swarmpool.results import REFUSALS
 from swarmpool.routing import Candidates
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard", "Route"]
 
-_PROBE_SECONDS = 5.0
 _REASONS_SHOWN = 5
 
 
@@ -150,21 +150,9 @@ class Route:
 async def _ask_health(tree: Tree, agent: Agent, guard: Guard) -> None:
     """Probe with `GET /health`, whose answer is the agent's verdict."""
     try:
-        guard.conclude(await _health(tree, agent), heard=True)
+        reason = await ask_health(tree, agent)
+        guard.conclude(reason and f"GET /health: {reason}", heard=True)
     except REFUSALS:
         pass  # no slot to ask with says nothing about the agent
     finally:
         guard.lost()
-
-
-async def _health(tree: Tree, agent: Agent) -> str | None:
-    """What is wrong with the agent; None if it says that it is well."""
-    limit = tree.options.timeout
-    exchange = await tree.admit(agent, _PROBE_SECONDS if limit is None else min(limit, _PROBE_SECONDS))
-    try:
-        outcome = await exchange.fetch("GET", "/health", None)
-    finally:
-        exchange.end()
-    if outcome.failure is not None:
-        return f"GET /health: {outcome.failure.message}"
-    return None if outcome.status == 200 else f"GET /health: status {outcome.status}"

@@ -12,7 +12,7 @@ from aiohttp import Fingerprint
 from swarmpool.batching import BATCH_LIMIT, batch_results, batch_seconds, deal
 from swarmpool.delivery import Try, of_all
 from swarmpool.exchange import WireFailure
-from swarmpool.fanout import Turns, in_order
+from swarmpool.fanout import Turns, check_prompts, in_order
 from swarmpool.formats import (
     Delta,
     ModelCard,
@@ -25,9 +25,10 @@ from swarmpool.formats import (
 )
 from swarmpool.metadata import Metadata
 from swarmpool.options import VLLMOptions, count, count_or_none, text
-from swarmpool.pool import AgentPool, Messages, check_prompts
+from swarmpool.pool import AgentPool
 from swarmpool.responses import Response
 from swarmpool.results import REFUSALS, refused, unsent
+from swarmpool.sending import Messages
 
 if TYPE_CHECKING:
     from swarmpool.agents import Agent

@@ -1,0 +1,152 @@
+"""Before the first prompt: which agents are there (`GET /health`), and connections that wait for it.
+
+Both ask with slots and sockets of the tree like any other request, so that no limit is passed; nothing here counts as a
+request of a caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swarmpool.fanout import Turns, as_finished
+from swarmpool.progress import Progress
+
+if TYPE_CHECKING:
+    from swarmpool.agents import Agent
+    from swarmpool.endpoints import AgentEndpoint
+    from swarmpool.exchange import Exchange
+    from swarmpool.tree import Tree
+
+__all__ = ["Readiness", "ask_health", "prewarm", "wait_ready"]
+
+_HEALTH_SECONDS = 5.0
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What `wait_ready` found: `ready` agents, in the order of the view, and the others with the last reason of each.
+
+    `seconds` is how long it took.
+    """
+
+    ready: tuple[AgentEndpoint, ...]
+    missing: tuple[tuple[AgentEndpoint, str], ...]
+    seconds: float
+
+
+async def ask_health(tree: Tree, agent: Agent) -> str | None:
+    """What is wrong with the agent; None if its `/health` says 200. Raises what an admission raises."""
+    exchange = await tree.admit(agent, _limit(tree))
+    return await _health(exchange)
+
+
+async def wait_ready(
+    tree: Tree,
+    agents: Sequence[Agent],
+    *,
+    timeout: float,
+    minimum: int,
+    interval: float,
+    progress: Callable[[Progress], object] | None,
+) -> Readiness:
+    """Ask those that are not ready again and again, until `minimum` are or `timeout` seconds have gone by."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    reasons: dict[Agent, str | None] = dict.fromkeys(agents, "not asked yet")
+    try:
+        async with asyncio.timeout(timeout):
+            while not await _round(tree, reasons, minimum, progress):
+                await tree.care.pause(interval)
+                tree.check_open()
+                interval = min(2 * interval, max(interval, _LONGEST_PAUSE))
+    except TimeoutError:
+        pass  # what is known by now is the answer
+    missing = [(agent.endpoint, reason) for agent, reason in reasons.items() if reason is not None]
+    ready = [agent.endpoint for agent, reason in reasons.items() if reason is None]
+    return Readiness(tuple(ready), tuple(missing), loop.time() - begun)
+
+
+async def _round(
+    tree: Tree, reasons: dict[Agent, str | None], minimum: int, progress: Callable[[Progress], object] | None
+) -> bool:
+    """Ask everybody who is not ready once; returns whether enough are."""
+    asked = [agent for agent, reason in reasons.items() if reason is not None]
+
+    async def ask(_: int, agent: Agent) -> tuple[Agent, str | None]:
+        return agent, await ask_health(tree, agent)
+
+    answers = as_finished(Turns(asked, 1, None), min(tree.options.limit, max(1, len(asked))), ask)
+    ready = len(reasons) - len(asked)
+    try:
+        while ready < minimum and (answer := await anext(answers, None)) is not None:
+            agent, reasons[agent] = answer
+            ready += answer[1] is None
+            if progress is not None and answer[1] is None:
+                progress(Progress("ready", ready, len(reasons), 0))
+    finally:
+        await answers.aclose()
+    return ready >= minimum
+
+
+async def prewarm(tree: Tree, agents: Sequence[Agent], per_agent: int) -> int:
+    """Have `per_agent` connections to each agent open, as far as the limits allow; how many answered.
+
+    Those of one agent are asked at the same time, each over a connection of its own. Their slots are taken by one task,
+    agent after agent: several that took a few slots each could wait for one another for ever.
+    """
+    options = tree.options
+    each = min(per_agent, options.limit, options.concurrency_per_agent or per_agent)
+    asking: set[asyncio.Task[list[str | None]]] = set()
+    done: list[asyncio.Task[list[str | None]]] = []
+    try:
+        for agent in agents[: options.limit // each]:
+            exchanges = await _slots(tree, agent, each)
+            task = asyncio.ensure_future(_together(exchanges))
+            asking.add(task)
+            done.append(task)
+            task.add_done_callback(asking.discard)
+        answers = await asyncio.gather(*done)
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    return sum(reason is None for several in answers for reason in several)
+
+
+async def _slots(tree: Tree, agent: Agent, number: int) -> list[Exchange]:
+    exchanges: list[Exchange] = []
+    try:
+        for _ in range(number):
+            exchanges.append(await tree.admit(agent, _limit(tree)))  # noqa: PERF401 - what is there is given back
+    except BaseException:
+        for exchange in exchanges:
+            exchange.end()
+        raise
+    return exchanges
+
+
+async def _together(exchanges: Sequence[Exchange]) -> list[str | None]:
+    try:
+        return await asyncio.gather(*map(_health, exchanges))
+    finally:
+        for exchange in exchanges:
+            exchange.end()
+
+
+async def _health(exchange: Exchange) -> str | None:
+    try:
+        outcome = await exchange.fetch("GET", "/health", None)
+    finally:
+        exchange.end()
+    if outcome.failure is not None:
+        return f"{outcome.failure.kind}: {outcome.failure.message}"
+    return None if outcome.status == 200 else f"status {outcome.status}"
+
+
+def _limit(tree: Tree) -> float:
+    timeout = tree.options.timeout
+    return _HEALTH_SECONDS if timeout is None else min(timeout, _HEALTH_SECONDS)
