@@ -4,8 +4,7 @@
   would never expire an idle connection in virtual time;
 - sockets, and calls that take a descriptor's number;
 - threads, processes and name services, which raise SimEscape;
-- of aiohttp, if it is there: the default resolver (aiodns would open sockets of its own), the generator of websocket
-  masks (made at import, from real entropy), and the hash of its connections (sets of them are ordered by address).
+- of aiohttp and other packages what `foreign.py` tells.
 
 Copies are looked for in every module outside the standard library, once for each module.
 """
@@ -22,12 +21,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from simkernel import clocks, polling, world
+from simkernel.foreign import Foreign
 from simkernel.loop import look_up
 from simkernel.sockets import SimSocket
 
@@ -39,16 +39,6 @@ _REAL_LOOK_UP = socket.getaddrinfo
 def _look_up_now(host: Any, port: Any, *args: Any, **options: Any) -> list[Any]:
     here = world.current()
     return _REAL_LOOK_UP(host, port, *args, **options) if here is None else look_up(here.net, host, port)
-
-
-def _forbidden(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any, **options: Any) -> Any:
-        if world.current() is not None:
-            raise world.escape(f"{name}()")
-        return real(*args, **options)
-
-    call.__name__ = name.rpartition(".")[2]
-    return call
 
 
 def _start_thread(self: threading.Thread) -> None:
@@ -69,14 +59,6 @@ _ESCAPES: list[tuple[Any, str, str]] = [
     *((select, name, f"select.{name}") for name in ("epoll", "kqueue", "devpoll")),
 ]
 
-# Of modules that may or may not be loaded: each would bring sockets or a loop of its own.
-_FOREIGN_ESCAPES = [
-    ("aiodns", "DNSResolver"),
-    ("pycares", "Channel"),
-    ("uvloop", "new_event_loop"),
-    ("uvloop", "Loop"),
-]
-
 
 def _replacements() -> list[tuple[Any, str, Any]]:
     """Place by place, what stands there during a run. Functions that other modules may have copied come first."""
@@ -95,7 +77,7 @@ def _replacements() -> list[tuple[Any, str, Any]]:
         (threading.Thread, "start", _start_thread),
     ]
     found += [
-        (owner, name, _forbidden(called, getattr(owner, name)))
+        (owner, name, world.forbidden(called, getattr(owner, name)))
         for owner, name, called in _ESCAPES
         if hasattr(owner, name)
     ]
@@ -167,50 +149,15 @@ def guarded(here: world.World) -> Iterator[None]:
         try:
             for owner, name, value in (*_REPLACEMENTS, *_copies.found):
                 undo.set(owner, name, value)
-            _guard_foreign(undo)
-            _guard_aiohttp(undo, here)
+            foreign = Foreign(here, undo.set)
+            foreign.guard_loaded()
+            sys.meta_path.insert(0, foreign)
             random.seed(here.entropy.getrandbits(64))
             gc.disable()  # finalizers run when the run says so
             yield
         finally:
             if was_collecting:
                 gc.enable()
+            sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Foreign)]
             undo.all()
             random.setstate(state)
-
-
-def _guard_foreign(undo: _Undo) -> None:
-    for module_name, name in _FOREIGN_ESCAPES:
-        module = sys.modules.get(module_name)
-        if module is not None and hasattr(module, name):
-            undo.set(module, name, _forbidden(f"{module_name}.{name}", getattr(module, name)))
-
-
-def _guard_aiohttp(undo: _Undo, here: world.World) -> None:
-    connector, resolver = sys.modules.get("aiohttp.connector"), sys.modules.get("aiohttp.resolver")
-    if connector is not None and resolver is not None:
-        undo.set(connector, "DefaultResolver", resolver.ThreadedResolver)
-    protocol = sys.modules.get("aiohttp.client_proto")
-    if protocol is not None:
-        _number_instances(protocol.ResponseHandler)
-    for name in ("aiohttp._websocket.writer", "aiohttp.http_websocket"):
-        writer = getattr(sys.modules.get(name), "WebSocketWriter", None)
-        if writer is not None:
-            for default in (writer.__init__.__kwdefaults__ or {}).values():
-                if isinstance(default, random.Random):
-                    default.seed(here.entropy.getrandbits(64))
-
-
-def _number_instances(kind: type) -> None:
-    """Give the instances a hash in order of their being asked for it. It stays: they may live in sets after a run."""
-    if "__hash__" not in vars(kind):
-        kind.__hash__ = _numbered  # type: ignore[method-assign, assignment]  # the point of it
-
-
-def _numbered(self: Any) -> int:
-    number: int | None = getattr(self, "_simkernel_number", None)
-    if number is None:
-        here = world.current()
-        number = object.__hash__(self) if here is None else here.next_number()
-        self._simkernel_number = number
-    return number

@@ -9,16 +9,16 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simkernel.errors import SimError, SimEscape
 
 if TYPE_CHECKING:
     from simkernel.faults import Net
 
-__all__ = ["World", "current", "escape", "running"]
+__all__ = ["World", "current", "escape", "forbidden", "running"]
 
 
 class World:
@@ -53,6 +53,18 @@ def escape(call: str) -> SimEscape:
     if _world is not None:
         _world.escapes.append(error)
     return error
+
+
+def forbidden(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what stands in the place of `real`: in the thread of a run it raises SimEscape, elsewhere it is `real`."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        if current() is not None:
+            raise escape(f"{name}()")
+        return real(*args, **options)
+
+    call.__name__ = name.rpartition(".")[2]
+    return call
 
 
 @contextmanager

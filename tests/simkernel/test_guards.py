@@ -100,19 +100,3 @@ def test_the_mask_of_a_websocket_comes_from_the_seed() -> None:
         await asyncio.sleep(1)
 
     simkernel.verify(main)  # the masked bytes are in the trace
-
-
-@pytest.mark.parametrize(("name", "attribute"), [("aiodns", "DNSResolver"), ("uvloop", "new_event_loop")])
-def test_what_brings_sockets_or_a_loop_of_its_own_is_an_escape(
-    name: str, attribute: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    foreign = types.ModuleType(name)
-    setattr(foreign, attribute, object)
-    monkeypatch.setitem(sys.modules, name, foreign)
-
-    async def main(net: Net) -> None:
-        getattr(foreign, attribute)()
-
-    with pytest.raises(simkernel.SimEscape, match=rf"{name}\.{attribute}\(\)"):
-        simkernel.run(main)
-    assert getattr(foreign, attribute) is object
