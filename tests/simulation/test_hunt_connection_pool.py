@@ -1,30 +1,32 @@
-"""The hunt for bugs of `ConnectionPool` and `WebSocketPool`: plans drawn from seeds, played on the fleet's websockets.
-
-`websocket_hunt` says what a plan is made of and what must hold of it.
-"""
+"""The hunt of `ConnectionPool` and `WebSocketPool` on the fleet's websockets: `websocket_hunt/__init__.py` says how."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import pytest
+from hunt import simpler
 from websocket_hunt.drawing import draw_contended, draw_random
-from websocket_hunt.hunting import attempt
-from websocket_hunt.steps import Lending, Plan, Use
+from websocket_hunt.hunting import COARSE, FINE, LOOSE
+from websocket_hunt.play import play
+from websocket_hunt.steps import Lending, Plan, Step, Use
 
-_BLOCK = 25
+from simkernel import Net
 
 
-@pytest.mark.parametrize("first", range(0, 150, _BLOCK))
-@pytest.mark.parametrize("draw", [draw_random, draw_contended])
-def test_whatever_the_plan_the_pool_keeps_its_promises(draw: Callable[[random.Random], Plan], first: int) -> None:
-    for seed in range(first, first + _BLOCK):
-        plan = draw(random.Random(f"plan {seed}"))
-        error = attempt(plan, seed)
-        if error is not None:
-            error.add_note(f"the plan of seed {seed}:\n" + "\n".join(f"    {step!r}," for step in plan))
-            raise error
+@pytest.mark.simulated(seeds=100, plan=draw_random, simpler=simpler, **LOOSE)
+async def test_random_plans_find_nothing(net: Net, plan: Sequence[Step]) -> None:
+    await play(net, plan)
+
+
+@pytest.mark.simulated(seeds=100, plan=draw_contended, simpler=simpler, **FINE)
+async def test_contended_plans_find_nothing(net: Net, plan: Sequence[Step]) -> None:
+    await play(net, plan)
+
+
+@pytest.mark.simulated(seeds=100, plan=draw_contended, simpler=simpler, **COARSE)
+async def test_contended_plans_find_nothing_where_more_coincides(net: Net, plan: Sequence[Step]) -> None:
+    await play(net, plan)
 
 
 # What was found, made small.
@@ -37,9 +39,7 @@ FOUND: dict[str, Plan] = {
 }
 
 
-@pytest.mark.parametrize("plan", FOUND.values(), ids=FOUND)
-@pytest.mark.parametrize("seed", range(3))
-def test_what_was_found_stays_away(plan: Plan, seed: int) -> None:
-    error = attempt(plan, seed)
-    if error is not None:
-        raise error
+@pytest.mark.simulated(seeds=3)
+@pytest.mark.parametrize("found", FOUND.values(), ids=FOUND)
+async def test_what_was_found_stays_away(net: Net, found: Plan) -> None:
+    await play(net, found)

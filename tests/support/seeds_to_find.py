@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,30 +40,36 @@ nothing more can be left out.
 """
 
 
-def _by_turns(name: str, kind: hunt.Kind) -> Ground:
-    sorts: list[tuple[Callable[[Random], Any], dict[str, Any]]] = [
-        (hunt.draw_random, hunt.CALM),
-        (hunt.draw_contended, hunt.CONTENDED),
-    ]
+Sort = tuple[Callable[[Random], Any], dict[str, Any]]
+
+
+def _by_turns(name: str, attempt: Callable[..., BaseException | None], *sorts: Sort) -> Ground:
+    """Plans of each sort by turns, each in the world that it is meant for."""
 
     def draw(number: int) -> Any:
-        return sorts[number % 2][0](Random(f"plan {number // 2}"))
+        seed, sort = divmod(number, len(sorts))
+        return hunt.plan_of(sorts[sort][0], seed)
 
-    def attempt(number: int, plan: Any) -> BaseException | None:
-        return hunt.attempt(kind, plan, number // 2, **sorts[number % 2][1])
+    def play(number: int, plan: Any) -> BaseException | None:
+        seed, sort = divmod(number, len(sorts))
+        return attempt(plan, seed, **sorts[sort][1])
 
-    return Ground(name, draw, attempt)
-
-
-def _draw(number: int) -> Any:
-    draw = drawing.draw_contended if number % 2 else drawing.draw_random
-    return draw(Random(f"plan {number // 2}"))
+    return Ground(name, draw, play)
 
 
-_WEBSOCKETS = Ground("ConnectionPool", _draw, lambda number, plan: hunting.attempt(tuple(plan), number // 2))
+_SORTS = ((hunt.draw_random, hunt.CALM), (hunt.draw_contended, hunt.CONTENDED))
+_AGENTS = _by_turns("AgentPool", partial(hunt.attempt, hunt.AGENT_POOL), *_SORTS)
+_VLLM = _by_turns("VLLMPool", partial(hunt.attempt, hunt.VLLM_POOL), *_SORTS)
+_WEBSOCKETS = _by_turns(
+    "ConnectionPool",
+    hunting.attempt,
+    (drawing.draw_random, hunting.LOOSE),
+    (drawing.draw_contended, hunting.FINE),
+    (drawing.draw_contended, hunting.COARSE),
+)
 MUTANTS_BY_GROUND: list[tuple[Ground, Mutant]] = [
-    *((_by_turns("AgentPool", hunt.AGENT_POOL), mutant) for mutant in AGENT_POOL_MUTANTS),
-    *((_by_turns("VLLMPool", hunt.VLLM_POOL), mutant) for mutant in VLLM_POOL_MUTANTS),
+    *((_AGENTS, mutant) for mutant in AGENT_POOL_MUTANTS),
+    *((_VLLM, mutant) for mutant in VLLM_POOL_MUTANTS),
     *((_WEBSOCKETS, mutant) for mutant in MUTANTS),
 ]
 
@@ -86,7 +93,8 @@ def _show(ground: Ground, mutant: Mutant) -> None:
 
 def main(names: list[str]) -> None:
     """Show the mutants of those names, or write the page."""
-    logging.disable()  # of what a broken pool has to say
+    logging.disable()  # of what a broken pool has to say, and leaves behind
+    sys.unraisablehook = lambda _: None
     for ground, mutant in MUTANTS_BY_GROUND:
         if mutant.name in names:
             _show(ground, mutant)

@@ -6,6 +6,7 @@ who want them at the same few instants, and cancels aimed at hand-overs: races h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -70,8 +71,8 @@ def draw_random(chance: Random) -> Plan:
         _task(chance, lending, name, at, pauses=(0.0, 0.05, 0.5, 2.0)) for name, at in enumerate(sorted(when), 1)
     ]
     steps += [Cancel(at=round(chance.uniform(0, 6), 2), name=chance.randint(1, len(when))) for _ in range(_few(chance))]
-    steps += _trouble(chance, horizon=5.0)
-    steps += _orders(chance, horizon=5.0, name=len(when) + 1)
+    steps += _trouble(chance, lambda: round(chance.uniform(0, 5), 2))
+    steps += _orders(chance, lambda: round(chance.uniform(0, 5), 2), name=len(when) + 1)
     return (lending, *sorted(steps, key=lambda step: step.at))
 
 
@@ -93,9 +94,10 @@ def draw_contended(chance: Random) -> Plan:
         )
         steps.append(aim)
     if chance.random() < 0.3:
-        steps += _trouble(chance, horizon=1.0)
+        steps += _trouble(chance, lambda: round(chance.uniform(0, 1), 2))
     if chance.random() < 0.4:
-        steps += _orders(chance, horizon=1.0, name=number + 1)
+        soon = (0.0, 0.001, 0.01, 0.02, 0.05)  # in the middle of the dials that an instant brings about
+        steps += _orders(chance, lambda: chance.choice(instants) + chance.choice(soon), name=number + 1)
     return (lending, *sorted(steps, key=lambda step: step.at))
 
 
@@ -144,8 +146,8 @@ def _task(chance: Random, lending: Lending, name: int, at: float, pauses: tuple[
     )
 
 
-def _trouble(chance: Random, horizon: float) -> list[Step]:
-    return [_fault(chance, round(chance.uniform(0, horizon), 2)) for _ in range(_few(chance))]
+def _trouble(chance: Random, when: Callable[[], float]) -> list[Step]:
+    return [_fault(chance, when()) for _ in range(_few(chance))]
 
 
 def _fault(chance: Random, at: float) -> Step:
@@ -168,11 +170,11 @@ def _fault(chance: Random, at: float) -> Step:
     return NetFault(at=at, what=what, which=which, settings=tuple(settings.items()))
 
 
-def _orders(chance: Random, horizon: float, name: int) -> list[Step]:
+def _orders(chance: Random, when: Callable[[], float], name: int) -> list[Step]:
     """What the owner of the pool does to it."""
     steps: list[Step] = []
     for _ in range(_few(chance)):
-        at, which = round(chance.uniform(0, horizon), 2), int(chance.random() < 0.3)
+        at, which = when(), int(chance.random() < 0.3)
         order = chance.random()
         if order < 0.4:
             steps.append(Prewarm(at=at, which=which, number=chance.randint(1, 4)))

@@ -7,7 +7,7 @@ a websocket, closing ends in its time, and then neither end has anything open, n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,6 @@ from websocket_hunt.steps import (
     Invalidate,
     Lending,
     NetFault,
-    Plan,
     Prewarm,
     Request,
     ServerFault,
@@ -47,7 +46,7 @@ _SEEN = 60.0  # seconds until the fleet has seen the end of everything, if nothi
 _GONE = 1100.0  # seconds until a kernel forgets a connection that nobody hears of any more
 
 
-async def play(net: Net, plan: Plan, stands: Mapping[str, type[Stand]] = STANDS) -> None:
+async def play(net: Net, plan: Sequence[Step], stands: Mapping[str, type[Stand]] = STANDS) -> None:
     """Raises ViolationError for what did not hold."""
     lending = next((step for step in plan if isinstance(step, Lending)), Lending())
     kind = stands[lending.kind]
@@ -66,7 +65,7 @@ _DEAF = frozenset({"blackhole", "half_open", "stop_reading"})  # whose servers d
 class Play:
     """One plan under way."""
 
-    def __init__(self, net: Net, fleet: Fleet, plan: Plan, kind: type[Stand], lending: Lending) -> None:
+    def __init__(self, net: Net, fleet: Fleet, plan: Sequence[Step], kind: type[Stand], lending: Lending) -> None:
         self._net, self._fleet, self._plan, self._lending = net, fleet, plan, lending
         self._loop = asyncio.get_running_loop()
         network = any(isinstance(step, NetFault) for step in plan)
@@ -105,7 +104,7 @@ class Play:
         self._heal()
         await self._all_end()
         await self._newcomers_are_served()
-        await self._both_ends_agree()
+        await self._books_agree()
         await self._close(5.0)
         self._look_back()
         await self._nothing_open_there()
@@ -255,13 +254,17 @@ class Play:
             self.witness.must(served.done(), f"a newcomer is served once the world is well: {self._pool(which)!r}")
             self._see_end(served)
 
-    async def _both_ends_agree(self) -> None:
-        """When all is quiet the server has as many websockets as the pools: none is kept that is no more."""
-        if self._closing or not self._stand.listens or self.witness.troubled:
+    async def _books_agree(self) -> None:
+        """When all is quiet: the pool's books with each other, and with the server's if nothing has been in trouble."""
+        if self._closing:
             return
         await asyncio.sleep(_QUIET)
-        there, here = self._fleet.ledger.websockets_open, sum(pool.statistics().open for pool in self._stand.pools)
-        self.witness.must(there == here, f"when quiet both ends have as many websockets: {there} there, {here} here")
+        self.witness.must(not self._stand.amiss(), f"when quiet all adds up: {self._stand.amiss()}")
+        if self._stand.listens and not self.witness.troubled:
+            there, here = self._fleet.ledger.websockets_open, sum(pool.statistics().open for pool in self._stand.pools)
+            self.witness.must(
+                there == here, f"when quiet both ends have as many websockets: {there} there, {here} here"
+            )
 
     def _look_back(self) -> None:
         """When the pool is closed."""

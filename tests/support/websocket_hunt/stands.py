@@ -54,6 +54,10 @@ class Stand(ABC):
         """Whether `ask` is of any use."""
         return False
 
+    def amiss(self) -> str:
+        """What does not add up while nobody wants anything of it, in words."""
+        return ""
+
     def left(self) -> str:
         """What is left of it once it is closed, in words; nothing should be."""
         return ""
@@ -91,6 +95,10 @@ class Agents(Stand):
     @property
     def answers(self) -> bool:
         return True
+
+    def amiss(self) -> str:
+        kept, there = self.tree.statistics().admission.kept, [pool.statistics().open for pool in self.pools]
+        return "" if kept == sum(there) else f"{kept} sockets are kept for {there} websockets"
 
     def left(self) -> str:
         now = self.tree.statistics()
