@@ -48,7 +48,7 @@ class _Running:
 class LatencyEngine:
     """Delays as `profile` says. `chance` is needed only where `profile.jitter` is on."""
 
-    __slots__ = ("_draw", "_instant", "_itl", "_prefill_per_token", "_running", "_steady_draw", "_ttft")
+    __slots__ = ("_draw", "_instant", "_itl", "_prefill_per_token", "_running", "_steady_draw", "_ttft", "_varies")
 
     def __init__(self, profile: Profile, *, chance: random.Random | None = None) -> None:
         self._ttft = profile.ttft
@@ -56,6 +56,7 @@ class LatencyEngine:
         self._prefill_per_token = profile.prefill_per_token
         self._instant = not (profile.ttft or profile.itl or profile.prefill_per_token)
         self._draw = self._steady_draw = _jitter(profile, chance)
+        self._varies = self._draw is not float
         self._running = _Running()
 
     def generate(self, jobs: Sequence[Job]) -> Generation:
@@ -80,6 +81,11 @@ class LatencyEngine:
     def gap(self) -> float:
         """Draw the time from one token to the next, in seconds."""
         return self._draw(self._itl)
+
+    def span(self, gaps: int) -> float:
+        """Draw the time that so many gaps take together, in seconds."""
+        gap = self.gap
+        return sum([gap() for _ in range(gaps)]) if self._varies else gaps * gap()
 
     def _first_token(self, job: Job) -> float:
         return self._draw(self._ttft + self._prefill_per_token * job.prompt_tokens)
@@ -169,8 +175,8 @@ class _Timed:
 
     async def finish(self) -> None:
         remaining, self._next = self._next, []
-        gap = self._engine.gap
-        ends = [when + sum(gap() for _ in range(left - 1)) for when, _, left in remaining]
+        span = self._engine.span
+        ends = [when + span(left - 1) for when, _, left in remaining]
         if not ends:
             return
         try:
