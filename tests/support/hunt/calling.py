@@ -57,7 +57,7 @@ async def _caller(world: World, step: CallStep, asked: Call, view: Any, asking: 
 
 
 def _is_anybodys(world: World, step: CallStep) -> bool:
-    return (isinstance(step, Ask) and step.anybody) or (isinstance(step, AskMany) and world.setup.cares)
+    return (isinstance(step, (Ask, Stream)) and step.anybody) or (isinstance(step, AskMany) and world.setup.cares)
 
 
 def _give_prompts(world: World, step: CallStep, view: Any, asked: Call) -> None:
@@ -90,14 +90,14 @@ def _tree_index(world: World, endpoint: Any) -> int:
 
 
 async def _ask(world: World, step: Ask, asked: Call, view: Any) -> None:
-    place = None if step.anybody and "ask" not in world.kind.lacks else step.agent % view.size
+    place = None if step.anybody else step.agent % view.size
     asked.results.append(await view.post(place, asked.prompts[0].text, step.tokens))
 
 
 async def _stream(world: World, step: Stream, asked: Call, view: Any) -> None:
-    asked.limit, asked.watches_gaps = step.limit, step.idle_timeout is not None
+    asked.limit, asked.pause, asked.watches_gaps = step.limit, step.pause, step.idle_timeout is not None
     stream = asked.stream = view.stream(
-        step.agent % view.size,
+        None if step.anybody else step.agent % view.size,
         asked.prompts[0].text,
         step.tokens,
         timeout=step.limit,
@@ -129,10 +129,20 @@ async def _batch(world: World, step: Batch, asked: Call, view: Any) -> None:
 async def _ask_many(world: World, step: AskMany, asked: Call, view: Any) -> None:
     texts = [each.text for each in asked.prompts]
     if step.how == "stream_all":
-        finished = [each async for each in view.stream_all(texts, step.tokens)]
-        asked.results.extend(sorted(finished, key=lambda each: each.prompt_index))
+        await _ask_for_each(step, asked, view.stream_all(texts, step.tokens))
     else:
         asked.results.extend(await getattr(view, step.how)(texts, step.tokens))
+
+
+async def _ask_for_each(step: AskMany, asked: Call, finished: Any) -> None:
+    try:
+        async for response in finished:
+            asked.results.append(response)
+            if len(asked.results) == step.leave_after:
+                asked.left = True
+                break
+    finally:
+        await finished.aclose()
 
 
 async def _talk(world: World, step: Talk, asked: Call, view: Any) -> None:

@@ -97,16 +97,19 @@ async def _come_to_rest(world: World) -> None:
 
 
 async def _everybody_ends(world: World) -> None:
-    pending = [call.task for call in world.calls.values() if call.task is not None]
-    pending += world.closings
-    if pending:
-        await asyncio.wait(pending, timeout=_PATIENCE)
+    await _in_patience([call.task for call in world.calls.values() if call.task is not None])
+    await _in_patience(world.closings)  # some of which the end of a call may have brought about
     if not all(closing.done() for closing in world.closings):
         world.complain("all faults are over, and close() never returns")
     for call in world.calls.values():
         if call.task is not None and not call.task.done():
             world.complain(f"all faults are over, and {call} never ends: {call.task.get_stack(limit=1)}")
             call.task.cancel()
+
+
+async def _in_patience(tasks: Sequence[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=_PATIENCE)
 
 
 async def _try_every_slot(world: World) -> None:

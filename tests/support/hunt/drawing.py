@@ -19,10 +19,12 @@ from hunt.steps import (
     Cancel,
     CancelAfter,
     Close,
+    CloseAfter,
     Drop,
     Fault,
     Moment,
     Network,
+    Prewarm,
     Setup,
     Step,
     Stream,
@@ -86,6 +88,8 @@ def draw_random(chance: random.Random) -> list[Step]:
     drawn += [_cancel_after(chance, calls) for _ in range(_few(chance, calls // 4))]
     if chance.random() < 0.7:
         drawn += [_strike(chance, setup) for _ in range(chance.randint(1, 3))]
+    if chance.random() < 0.15:
+        drawn.append(_prewarm(chance, setup))
     if chance.random() < 0.25:
         drawn += [_close(chance, _time(chance)) for _ in range(chance.choice((1, 1, 2)))]
     return [setup, *sorted(drawn, key=lambda step: step.at)]
@@ -107,7 +111,7 @@ def draw_caring(chance: random.Random) -> list[Step]:
 
 
 def _for_anybody(chance: random.Random, step: Step) -> Step:
-    return replace(step, anybody=True) if isinstance(step, Ask) and chance.random() < 0.7 else step
+    return replace(step, anybody=True) if isinstance(step, (Ask, Stream)) and chance.random() < 0.7 else step
 
 
 def draw_contended(chance: random.Random) -> list[Step]:
@@ -131,6 +135,8 @@ def draw_contended(chance: random.Random) -> list[Step]:
         drawn.append(_strike(chance, setup, at=chance.randrange(20) * GRID))
     if chance.random() < 0.2:
         drawn += [_close(chance, chance.randrange(30) * GRID) for _ in range(chance.choice((1, 1, 2)))]
+    if chance.random() < 0.15:
+        drawn.append(_close_after(chance, calls))
     return [setup, *sorted(drawn, key=lambda step: step.at)]
 
 
@@ -166,7 +172,7 @@ def _call(chance: random.Random, number: int, setup: Setup, at: float | None = N
             **common,
             leave_after=chance.choice((None, None, 1, 2)),
             how=chance.choice(("break", "drop")),
-            pause=chance.choice((0.0, 0.0, 0.02)),
+            pause=chance.choice((0.0, 0.0, 0.02, 0.2)),
             limit=chance.choice((None, None, None, 0.5)),
             idle_timeout=chance.choice((None, None, None, 0.2)),
         )
@@ -174,8 +180,13 @@ def _call(chance: random.Random, number: int, setup: Setup, at: float | None = N
         return Batch(**common, prompts=chance.randint(1, 5))
     if sort == "many":
         how: Any = chance.choice(("send_all", "send_all_batched", "stream_all"))
-        return AskMany(**common, prompts=chance.randint(1, 6), how=how)
+        leave_after = chance.choice((None, None, 1, 2)) if how == "stream_all" else None
+        return AskMany(**common, prompts=chance.randint(1, 6), how=how, leave_after=leave_after)
     return Talk(**common, messages=chance.randint(1, 3), pause=chance.choice((0.0, 0.0, 0.1)))
+
+
+def _prewarm(chance: random.Random, setup: Setup) -> Step:
+    return Prewarm(at=_time(chance), agent=chance.randrange(setup.agents), count=chance.randint(1, 3))
 
 
 def _view(chance: random.Random, number: int) -> Step:
@@ -222,6 +233,12 @@ def _strike(chance: random.Random, setup: Setup, at: float | None = None) -> Ste
 def _close(chance: random.Random, at: float) -> Step:
     give_up = chance.choice((None, None, None, chance.randrange(8)))
     return Close(at=at, drain=chance.choice((0.0, 0.0, 0.05, 1.0, 5.0)), give_up=give_up)
+
+
+def _close_after(chance: random.Random, calls: int) -> Step:
+    moment: Moment = chance.choice(("granted", "granted", "ended", *_MOMENTS))
+    drain = chance.choice((0.0, 0.0, 1.0))
+    return CloseAfter(of=chance.randrange(calls), moment=moment, turns=chance.randrange(6), drain=drain)
 
 
 def _time(chance: random.Random) -> float:

@@ -8,7 +8,20 @@ from functools import partial, singledispatch
 from typing import Any
 
 from hunt.calling import call
-from hunt.steps import CallStep, Cancel, CancelAfter, Close, Drop, Fault, Network, Setup, Step, View
+from hunt.steps import (
+    CallStep,
+    Cancel,
+    CancelAfter,
+    Close,
+    CloseAfter,
+    Drop,
+    Fault,
+    Network,
+    Prewarm,
+    Setup,
+    Step,
+    View,
+)
 from hunt.world import World
 
 __all__ = ["perform"]
@@ -66,7 +79,28 @@ def _(step: CancelAfter, world: World) -> None:
 
 
 @perform.register
+def _(step: Prewarm, world: World) -> None:
+    if "websockets" in world.kind.lacks or world.closings:
+        return
+    agent = step.agent % len(world.fleet)
+    sockets = world.websockets(world.pool, agent, agent)
+    world.ledgers[agent].prewarmed = max(world.ledgers[agent].prewarmed, step.count)
+    sockets.prewarm(step.count)
+
+
+@perform.register
+def _(step: CloseAfter, world: World) -> None:
+    close = partial(_close, step, world)
+    after = partial(world.loop.call_after_turns, step.turns - 1, close) if step.turns else close
+    world.when(step.moment, step.of, after)
+
+
+@perform.register
 def _(step: Close, world: World) -> None:
+    _close(step, world)
+
+
+def _close(step: Close, world: World) -> None:
     closing = asyncio.ensure_future(world.pool.close(step.drain))
     world.closings.append(closing)
     if step.give_up is None:

@@ -17,10 +17,12 @@ __all__ = [
     "Cancel",
     "CancelAfter",
     "Close",
+    "CloseAfter",
     "Drop",
     "Fault",
     "Moment",
     "Network",
+    "Prewarm",
     "Setup",
     "Step",
     "Stream",
@@ -121,13 +123,14 @@ class Ask(CallStep):
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Stream(CallStep):
     """A stream, read with `pause` seconds behind each chunk, and left after `leave_after` chunks if that is given.
-    `limit` and `idle_timeout` are its own limits of time."""
+    `limit` and `idle_timeout` are its own limits of time. `anybody`: the pool chooses the agent."""
 
     leave_after: int | None = None
     how: Literal["break", "drop"] = "break"
     pause: float = 0.0
     limit: float | None = None
     idle_timeout: float | None = None
+    anybody: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -139,10 +142,11 @@ class Batch(CallStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class AskMany(CallStep):
-    """`prompts` prompts to all agents of the view."""
+    """`prompts` prompts to all agents of the view; `stream_all` is left after `leave_after` results, if given."""
 
     prompts: int = 4
     how: Literal["send_all", "send_all_batched", "stream_all"] = "send_all"
+    leave_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -151,6 +155,14 @@ class Talk(CallStep):
 
     messages: int = 1
     pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Prewarm(Step):
+    """Have `count` idle websockets to an agent."""
+
+    agent: int = 0
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -199,3 +211,12 @@ class Close(Step):
 
     drain: float = 0.0
     give_up: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CloseAfter(Close):
+    """Close the pool so many turns of the loop after a moment of call number `of`; 0 is in its middle."""
+
+    of: int
+    moment: Moment = "ended"
+    turns: int = 0

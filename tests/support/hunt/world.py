@@ -58,6 +58,8 @@ class Call:
     """Whether the plan has it leave a stream before its end."""
     limit: float | None = None
     """A stream's own limit of time."""
+    pause: float = 0.0
+    """Seconds that it does something else behind each chunk of a stream."""
     watches_gaps: bool = False
     """Whether it has a limit of time between two pieces."""
     results: list[Any] = field(default_factory=list)

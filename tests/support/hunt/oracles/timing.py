@@ -41,7 +41,7 @@ class LimitsOfTimeHold(Oracle):
 
     def _patience(self, call: Call) -> float:
         """A reader who pauses between chunks is told when he reads on."""
-        return 1.0 if call.sort == "stream" else 0.0
+        return 10 * call.pause
 
     def _see(self, call: Call, seconds: float, limit: float, what: str) -> None:
         self.must(seconds <= limit + _CLOSE, f"{call} {what} for {seconds:.4f} s, and the limit is {limit} s")
