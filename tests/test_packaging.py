@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "fleetsim.testing.leaks": "fleetsim/test_testing_gate.py",  # by what the gate says of each kind of leak
     **dict.fromkeys(CLAIMS, "pairing/test_claims.py"),
     "simkernel.clocks": "simkernel/test_guards.py",
+    "simkernel.connection": "simkernel/test_sockets.py",  # by the calls of its sockets
     "simkernel.descriptors": "simkernel/test_sockets.py",
     "simkernel.errors": "simkernel/test_running.py",  # each by what raises it
     "simkernel.handshake": "simkernel/test_faults.py",  # by when connects succeed, and how they fail

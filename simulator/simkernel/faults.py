@@ -10,11 +10,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from simkernel.connection import Connection
 from simkernel.hosts import TargetLike
 from simkernel.kernel import Kernel
 from simkernel.links import Effect, Target
 from simkernel.settings import Settings
-from simkernel.tcp import Connection
 
 __all__ = ["Fault", "Net"]
 

@@ -10,9 +10,10 @@ import errno
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
+from simkernel.connection import Connection
 from simkernel.hosts import HOME, LOOPBACK
 from simkernel.links import Address, Link
-from simkernel.tcp import Connection, End, Signal, State, raise_errno
+from simkernel.tcp import End, Signal, State, raise_errno
 
 if TYPE_CHECKING:
     from simkernel.kernel import Kernel

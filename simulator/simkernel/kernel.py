@@ -13,13 +13,14 @@ import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from simkernel.connection import Connection, Pipe
 from simkernel.descriptors import Descriptors
 from simkernel.handshake import Dial, Ports
 from simkernel.hosts import ANYWHERE, Host, Hosts
 from simkernel.links import Address, Effect, Link
 from simkernel.settings import Settings
 from simkernel.statistics import Statistics
-from simkernel.tcp import Connection, End, Pipe, State, raise_errno
+from simkernel.tcp import End, State, raise_errno
 from simkernel.trace import Trace
 
 __all__ = ["Kernel"]
