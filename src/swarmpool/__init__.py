@@ -30,7 +30,7 @@ from swarmpool.pool import AgentPool
 from swarmpool.responses import Attempt, EmbeddingResponse, FailureKind, Response, StreamChunk, TokenUsage
 from swarmpool.retry import Retry
 from swarmpool.routing import Candidates, LeastInFlight, Policy, PowerOfTwo, RoundRobin, Sticky, Weighted
-from swarmpool.statistics import PoolStatistics
+from swarmpool.statistics import AgentStatistics, CareStatistics, PoolStatistics
 from swarmpool.streaming import Stream
 from swarmpool.vllm import VLLMPool
 from swarmpool.watched import WatchedWebSocket
@@ -64,7 +64,9 @@ __all__ = [
     "Sticky",
     "Weighted",
     # what calls return
+    "AgentStatistics",
     "Attempt",
+    "CareStatistics",
     "ConnectionEvent",
     "ConnectionPoolStatistics",
     "EmbeddingResponse",

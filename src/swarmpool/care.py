@@ -17,6 +17,7 @@ from swarmpool.health import Breaker, BreakerState, Health
 from swarmpool.hedging import Hedge, Hedging
 from swarmpool.retry import Retry
 from swarmpool.routing import Policy, RoundRobin
+from swarmpool.statistics import CareStatistics
 
 if TYPE_CHECKING:
     from swarmpool.agents import Agent
@@ -95,6 +96,11 @@ class Care:
     def ejected(self, agents: Iterable[Agent]) -> int:
         """How many of them get nothing, or a probe only."""
         return sum(self.state(agent) is not BreakerState.CLOSED for agent in agents) if self._breakers else 0
+
+    def statistics(self, agents: Iterable[Agent]) -> CareStatistics:
+        """What was done, with `agents` those of the whole tree."""
+        counts = {kind.value: count for kind, count in self.events.counts.items()}
+        return CareStatistics(ejected_now=self.ejected(agents), **counts)
 
     async def pause(self, seconds: float) -> None:
         """Wait that long, or until `wake`. Cancelling it leaves nothing."""

@@ -1,7 +1,7 @@
 """The command line: `python -m swarmpool COMMAND`.
 
-Exit codes: 0 all is well, 1 some requests failed, 2 the command could not be carried out as it was given (one sentence
-on stderr says why), 130 it was interrupted.
+Exit codes: 0 all is well, 1 some requests failed or agents are missing, 2 the command could not be carried out as it
+was given (one sentence on stderr says why), 130 it was interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from swarmpool._version import __version__
 from swarmpool.ask_command import add_ask
 from swarmpool.errors import SwarmPoolError
+from swarmpool.wait_command import add_wait
 
 __all__ = ["main"]
 
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         code = run()
         sys.stdout.flush()
+    except SwarmPoolError as error:
+        return _complain(f"{parser.prog} {options.command}: {error}", 2)
     except KeyboardInterrupt:
         return _complain(f"{parser.prog} {options.command}: interrupted", _INTERRUPTED)
     except BrokenPipeError:  # whoever read the output has gone; Python would complain when it flushes at exit
@@ -51,4 +54,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"swarmpool {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     add_ask(commands.add_parser)
+    add_wait(commands.add_parser)
     return parser

@@ -6,12 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from swarmpool.endpoints import AgentEndpoint
+from swarmpool.health import BreakerState
 from swarmpool.lifecycle import State
 from swarmpool.limiter import LimiterStatistics
 from swarmpool.responses import FailureKind
 from swarmpool.sockets import SocketStatistics
 
-__all__ = ["PoolStatistics", "RequestCounts", "RequestStatistics", "Tally"]
+__all__ = ["AgentStatistics", "CareStatistics", "PoolStatistics", "RequestCounts", "RequestStatistics", "Tally"]
 
 
 class Tally(dict[FailureKind, int]):
@@ -71,6 +73,34 @@ class RequestCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class CareStatistics:
+    """What was done about agents that failed or were slow. `ejected_now` is a gauge; all else only grows.
+
+    The names are those of the kinds of `PoolEvent`. A request that was retried or hedged is one request elsewhere.
+    """
+
+    ejected_now: int
+    ejected: int
+    probing: int
+    returned: int
+    retried: int
+    hedged: int
+    hedge_won: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatistics:
+    """One agent of a view: `load` requests in flight and waiting now, `sent` that ever got a slot, and its breaker."""
+
+    agent_index: int
+    tree_index: int
+    endpoint: AgentEndpoint
+    load: int
+    sent: int
+    breaker: BreakerState
+
+
+@dataclass(frozen=True, slots=True)
 class PoolStatistics:
     """One moment of a whole tree; the same whichever view is asked, but for `size`, the agents of that view.
 
@@ -88,3 +118,4 @@ class PoolStatistics:
     admission: LimiterStatistics
     connections: SocketStatistics
     requests: RequestStatistics
+    care: CareStatistics

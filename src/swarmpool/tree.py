@@ -216,6 +216,7 @@ class Tree:
             admission=self.limiter.statistics(),
             connections=_NO_SOCKETS if self._connector is None else self._connector.sockets.statistics(),
             requests=self.counts.statistics(),
+            care=self.care.statistics(self.agents),
         )
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from swarmpool.errors import BadIndex, EmptyPool
 from swarmpool.options import seconds
+from swarmpool.statistics import AgentStatistics
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -68,6 +69,14 @@ class View:
     def statistics(self) -> PoolStatistics:
         """One frozen, consistent record of the whole tree. Works in any state."""
         return self._tree.statistics(self.size)
+
+    def agent_statistics(self) -> list[AgentStatistics]:
+        """A frozen record of each agent of this view, in the order of their indices. Works in any state."""
+        care = self._tree.care
+        return [
+            AgentStatistics(index, agent.tree_index, agent.endpoint, agent.load, agent.sent, care.state(agent))
+            for index, agent in enumerate(self._agents)
+        ]
 
     def __len__(self) -> int:
         return self.size

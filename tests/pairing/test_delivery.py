@@ -445,3 +445,26 @@ def test_the_delay_is_learnt_from_the_answers() -> None:
             assert asyncio.get_running_loop().time() - begun < 1.0
 
     played(work, hedge=Hedge(at_least=20, share=1.0))
+
+
+def test_each_agent_has_statistics_of_its_own() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[2].fault("unavailable", times=1):
+            await asyncio.gather(pool.post(2, "hi"), pool.post(0, "hi"))
+        first, last = pool.select([0, 2]).agent_statistics()
+        assert (first.agent_index, first.tree_index, first.sent, first.load, first.breaker.name) == (
+            0,
+            0,
+            1,
+            0,
+            "CLOSED",
+        )
+        assert (last.agent_index, last.tree_index, last.sent, last.load, last.breaker.name) == (1, 2, 1, 0, "OPEN")
+        with fleet[1].fault("delay", seconds="1s"):
+            asking = asyncio.gather(*[pool.post(1, "hi") for _ in range(3)])
+            await asyncio.sleep(0.5)
+            assert pool.agent_statistics()[1].load == 3
+            await asking
+        assert pool.statistics().care.ejected_now == 1
+
+    played(work, 3, health=Health(failures=1), concurrency_per_agent=2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import virtual_time
 from swarmpool.agents import Agent
 from swarmpool.care import Care, CareOptions
 from swarmpool.endpoints import AgentEndpoint
-from swarmpool.events import PoolEvent
+from swarmpool.events import PoolEvent, PoolEventKind
 from swarmpool.health import BreakerState, Health
 from swarmpool.retry import Retry
 from swarmpool.routing import PowerOfTwo
@@ -91,3 +92,13 @@ def test_a_bad_option_is_named_with_its_value(options: dict[str, Any], error: st
 
 def test_retry_alone_is_not_plain() -> None:
     assert not Care(CareOptions(retry=Retry())).plain
+
+
+def test_statistics_have_a_count_for_each_kind_of_event() -> None:
+    care = Care(CareOptions(health=Health(failures=1)))
+    breaker = care.breaker(NODE)
+    assert breaker is not None
+    breaker.failed(1.0, "refused", probe=False)
+    now = care.statistics([NODE])
+    assert (now.ejected_now, now.ejected, now.returned) == (1, 1, 0)
+    assert {field.name for field in fields(now)} == {"ejected_now", *(kind.value for kind in PoolEventKind)}
