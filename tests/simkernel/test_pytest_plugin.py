@@ -268,6 +268,76 @@ def test_what_nobody_handled_fails_the_test(user: pytest.Pytester) -> None:
     )
 
 
+def test_garbage_is_the_seeds_that_made_it(user: pytest.Pytester) -> None:
+    """Also where it has outlived a collection of its run's own."""
+    text = """
+    class Bad:
+        def __del__(self):
+            raise OSError("too late")
+
+    @pytest.mark.simulated(seeds=3)
+    async def test_it(seed):
+        if seed == 1:
+            bad = [Bad()]
+            bad.append(bad)
+            gc.collect(0)
+    """
+    run(user, text).stdout.fnmatch_lines(["E *OSError: too late", "seed 1 failed, 0 passed"])
+
+
+def test_a_timeout_ends_the_test_at_once(user: pytest.Pytester) -> None:
+    text = """
+    runs = []
+
+    @pytest.mark.timeout(0.3)
+    @pytest.mark.simulated(seeds=3, plan=lambda random: [1, 2])
+    async def test_it(plan):
+        runs.append(plan)
+        while True:
+            pass
+
+    def test_after_it():
+        assert len(runs) == 1
+    """
+    result = run(user, text)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["E *Timeout (>0.3s) from pytest-timeout."])
+
+
+def test_what_clears_up_after_the_test_is_not_in_the_events_told(user: pytest.Pytester) -> None:
+    text = """
+    @simulated_fixture
+    async def noisy(net):
+        net.note("made")
+        yield
+        net.note("cleared up")
+
+    @pytest.mark.simulated(seeds=1)
+    async def test_it(noisy, net):
+        for number in range(40):
+            net.note("event", number)
+        assert False
+    """
+    result = run(user, text)
+    result.stdout.fnmatch_lines(["*- Simulated trace, last 30 of 41 events -*", "0.0 event 10", "0.0 event 39"])
+    result.stdout.no_fnmatch_line("*cleared up*")
+
+
+def test_marks_add_up_and_the_nearest_goes_first(user: pytest.Pytester) -> None:
+    text = """
+    pytestmark = pytest.mark.simulated(2, latency=0.5, jitter=0)
+
+    @pytest.mark.simulated(seeds=4, latency=0.25)
+    async def test_it(net, seed):
+        assert (net.settings.latency, net.settings.jitter) == (0.25, 0)
+
+    async def test_other(net, seed):
+        assert (net.settings.latency, net.settings.jitter) == (0.5, 0)
+    """
+    assert ids(user, text) == ["test_it[seeds 0-3]", "test_other[seeds 0-1]"]
+    run(user, text).assert_outcomes(passed=2)
+
+
 def test_what_a_failed_seed_leaves_is_not_laid_at_the_next_ones_door(user: pytest.Pytester) -> None:
     """Each smaller plan passes, but the traceback of the one before keeps a coroutine that nobody awaits."""
     user.makeini(INI + "filterwarnings = error\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import socket
 import subprocess
@@ -320,3 +321,31 @@ def test_an_outcome_of_pytest_is_an_error_like_any_other() -> None:
         pytest.fail("no")
 
     assert isinstance(simkernel.attempt(fail).error, pytest.fail.Exception)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_off_in_a_run_and_as_it_was_after_it(enabled: bool) -> None:
+    gone: list[float] = []
+
+    async def main(net: Net) -> None:
+        class Ring:
+            def __init__(self) -> None:
+                self.me = self
+
+            def __del__(self) -> None:
+                gone.append(net.now - net.started)
+
+        assert not gc.isenabled()
+        for _ in range(2_000):  # more than any threshold of the collector's
+            Ring()
+        await asyncio.sleep(1)
+        assert gone == []
+
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        simkernel.run(main)
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+    assert gone == [1.0] * 2_000

@@ -110,9 +110,10 @@ class Simulated:
                 finally:
                     events = len(net.trace.events)
 
-        gc.collect(0)
+        gc.collect(1)
         self._complaints.clear()
         result = attempt(main, seed, **self._wanted.settings)
+        gc.collect(1)  # what a collection in the middle of a long run has passed over
         error = result.error or _unhandled([*result.unhandled, *self._complaints])
         if error is not None and _is_final(error):
             raise error
