@@ -213,6 +213,9 @@ class Stream(AsyncIterator[StreamChunk]):
                 await self._read(exchange)
         except WIRE_ERRORS as error:
             self._finish(exchange.explain(error, idle=idle))
+            # aiohttp's reader keeps the error, whose traceback would keep this stream, dropped or not, while there is
+            # another try; a cycle that only the garbage collector ends.
+            error.__traceback__ = None
 
     async def _read(self, exchange: Exchange) -> None:
         if self._body is None:
