@@ -29,8 +29,8 @@ FOUND: dict[str, tuple[Kind, int, dict[str, Any], list[Step]]] = {
             AskMany(at=3.0776, call=4),
         ],
     ),
-    # A stream whose first try had failed in its body, and which was then dropped, kept its slot: the error that aiohttp's
-    # reader remembers led by its traceback to the stream.
+    # A stream whose first try had failed in its body, and which was then dropped, kept its slot: the error that
+    # aiohttp's reader remembers led by its traceback to the stream.
     "a stream that is dropped in its second try gives its slot back at once": (
         VLLM_POOL,
         934,
