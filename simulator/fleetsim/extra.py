@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["missing_extra"]
 
 _BROUGHT = dict.fromkeys(("click", "faker", "msgspec", "prometheus_client", "rich", "trustme", "yaml"), "fleet")
-_BROUGHT |= dict.fromkeys(("dask", "distributed"), "dask")
+_BROUGHT |= dict.fromkeys(("dask", "distributed"), "fleet,dask")
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:

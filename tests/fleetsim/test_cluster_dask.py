@@ -67,5 +67,5 @@ def test_what_cannot_be_is_refused() -> None:
 
 @pytest.mark.skipif(find_spec("distributed") is not None, reason="distributed is installed")
 def test_without_dask_the_import_says_what_to_install() -> None:
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'swarmpool\[dask\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'swarmpool\[fleet,dask\]'"):
         import fleetsim.cluster.dask  # noqa: F401

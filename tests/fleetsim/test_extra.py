@@ -16,7 +16,7 @@ def test_a_missing_module_of_the_extra_says_what_to_install(name: str) -> None:
 
 def test_what_dask_needs_is_an_extra_of_its_own() -> None:
     error = ModuleNotFoundError("No module named 'distributed'", name="distributed")
-    assert missing_extra(error) == "fleetsim needs distributed: pip install 'swarmpool[dask]'"
+    assert missing_extra(error) == "fleetsim needs distributed: pip install 'swarmpool[fleet,dask]'"
 
 
 @pytest.mark.parametrize("name", ["aiohttp", "fleetsim.cli", None])
