@@ -14,12 +14,17 @@ What is hard: a user that is stopped must not leave its request behind, so the e
 coroutine; and a listener of `report_to_master` that raises ends the worker, so that one has to bear that there is no
 pool yet.
 
+And a signal must not come upon the loop: Python raises KeyboardInterrupt in whatever runs at that moment, and a loop
+that is left by it would answer nobody any more, not even those who are to close the pool. `use_pool` has it raised in
+the main greenlet, where locust waits for it.
+
 A busy greenlet delays the loop's timers, and `asyncio.run` cannot be called anywhere in the process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -27,7 +32,7 @@ import gevent
 from gevent.event import AsyncResult
 from locust import User, events
 from locust.exception import StopUser
-from locust.runners import MasterRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests.figures import Figures
 from loadtests.scenarios import Scenario, timed
@@ -176,13 +181,26 @@ def side_of(environment: Any) -> Side | None:
     return _sides.get(id(environment))
 
 
+def _end_on_signals(environment: Any, runner: Any) -> None:
+    """Let Ctrl-C end the run whatever it comes upon, and SIGTERM too where locust itself would listen too late: a shape
+    without a page is waited for first."""
+    awaits_shape = environment.shape_class is not None and environment.web_ui is None
+    numbers = (
+        (signal.SIGINT, signal.SIGTERM) if awaits_shape and not isinstance(runner, WorkerRunner) else (signal.SIGINT,)
+    )
+    for number in numbers:
+        gevent.signal_handler(number, gevent.get_hub().handle_system_error, KeyboardInterrupt, None)
+
+
 def use_pool(make: MakePool) -> None:
     """Give each locust process a pool made by `make(environment)` for each run. For the top of a locustfile.
 
     The pool is opened and closed by the bridge; `make` need only construct it. None is a run without users.
+    Ctrl-C and SIGTERM end the run with its pool closed.
     """
 
     def init(environment: Any, runner: Any, **_: Any) -> None:
+        _end_on_signals(environment, runner)
         if not isinstance(runner, MasterRunner):
             _sides[id(environment)] = side = Side(make)
             events.quit.add_listener(lambda **_: side.close())

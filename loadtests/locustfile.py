@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import signal
 import sys
 import time
 from pathlib import Path
@@ -39,11 +38,9 @@ def add_our_options(parser: Any) -> None:
 def prepare(environment: Any, **_: Any) -> None:
     """Let users finish what they have begun, unless told otherwise: a request cut off may be known to one end only.
 
-    And make the prompts now, not when users start; and let SIGTERM end a run as Ctrl-C does.
+    And make the prompts now, not when users start.
     """
     environment.stop_timeout = environment.stop_timeout or STOP_SECONDS
-    # locust itself would be ended without a verdict: it listens for SIGTERM only where no shape runs.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(ValueError):  # the run will say what is wrong
         Traffic(Options.read(vars(environment.parsed_options)).seed)
 

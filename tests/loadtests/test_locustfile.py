@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from locust_runs import locust, needs_locust
+from locust_runs import PATIENCE, locust, needs_locust, started
+
+from fleetsim import Fleet
 
 pytestmark = [pytest.mark.slow, needs_locust]
 
+BUSY = Path(__file__).parents[1] / "support" / "locust_busy.py"
 FEW = ("-u", "8", "-t", "3s", "--fleet-size", "4")
 
 
@@ -51,6 +55,21 @@ def test_a_fleet_that_is_slow_to_start_is_waited_for_whatever_the_shape_wants_me
     ran = locust("-u", "10", "-t", "5s", "--shape", "ramp", "--min-reuse", "0", PYTHONPATH=str(tmp_path))
     assert (ran.returncode, failures(ran)) == (0, []), ran.stderr
     assert "ok    opened: client and fleet" in ran.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_upon_the_loop_ends_the_run_with_its_verdict(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """KeyboardInterrupt was raised in the loop, which ended, and nobody could close the pool any more: a hang."""
+    with Fleet(1, control_port=0) as fleet:
+        options = ("--hostfile", str(fleet.hostfile(tmp_path / "hosts.tsv")), "--control", fleet.control_url)
+        with started("-u", "2", "-t", "5m", "--min-reuse", "0", *options, "BusyUser", locustfile=BUSY) as running:
+            fleet.ledger.wait_for_sync(requests=3, timeout=60)
+            running.send_signal(number)
+            said, complaints = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, complaints
+    assert "ok    opened: client and fleet" in said
 
 
 def test_a_limit_that_is_missed_is_exit_code_1() -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from locust_runs import PATIENCE, ROOT, needs_locust
+from locust_runs import PATIENCE, needs_locust, started
 
 from fleetsim import Fleet
 
@@ -22,19 +20,7 @@ pytestmark = [pytest.mark.slow, needs_locust]
 
 USERS, EACH = 6, 20
 FIXED = Path(__file__).parents[1] / "support" / "locust_fixed.py"
-
-
-@contextmanager
-def locust(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """locust with users who ask so often and no more; it is told to end when the context does."""
-    command = [sys.executable, "-m", "locust", "-f", str(FIXED), "--headless", "--only-summary", *arguments]
-    pipe = subprocess.PIPE
-    environment = os.environ | {"RUNS_OF_EACH_USER": str(EACH), "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+FEW = {"RUNS_OF_EACH_USER": str(EACH)}
 
 
 def until(come_true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -67,10 +53,10 @@ def test_as_many_requests_are_the_same_totals(way: str, tmp_path: Path) -> None:
             options += ["--processes", "2", "--master-bind-port", port, "--master-port", port]
         elif processes == 2:
             options += ["--master", "--expect-workers", "2", "--master-bind-port", port]
-        whole = stack.enter_context(locust(*options))
+        whole = stack.enter_context(started(*options, locustfile=FIXED, **FEW))
         if "workers" in way:
             for _ in range(2):
-                stack.enter_context(locust("--worker", "--master-port", port, "FixedUser"))
+                stack.enter_context(started("--worker", "--master-port", port, "FixedUser", locustfile=FIXED, **FEW))
         until(lambda: prompts(fleet) >= USERS * EACH, whole)
         whole.send_signal(signal.SIGTERM)
         said, complaints = whole.communicate(timeout=PATIENCE)

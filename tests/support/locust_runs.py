@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-__all__ = ["OURS", "ROOT", "locust", "needs_locust", "python"]
+__all__ = ["OURS", "PATIENCE", "ROOT", "locust", "needs_locust", "python", "started"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 90.0
@@ -27,6 +29,18 @@ def locust(
     """Run `locust --headless` in `cwd`, with more in its `environment`, and return what came of it."""
     command = ["-m", "locust", "-f", str(locustfile), "--headless", "--only-summary", *arguments]
     return _run([sys.executable, *command], cwd, **environment)
+
+
+@contextmanager
+def started(*arguments: str, locustfile: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the same while the context lasts, which kills it."""
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--only-summary", *arguments]
+    whole, pipe = {**os.environ, "PYTHONPATH": str(ROOT), **environment}, subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=whole) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
