@@ -108,10 +108,22 @@ class Admission:
 
     @property
     def wanted(self) -> int:
-        """Sockets that would serve somebody at once, were they given up by those who keep them."""
-        if self.in_use + self.kept < self.sockets or not self._heap:
-            return len(self._keepers)
-        return len(self._keepers) + min(len(self._waiting), self._most - self.in_use)
+        """Sockets that would serve somebody at once, were they given up by those who keep them.
+
+        Whoever waits for his agent to have room wants none. The cost is that of the agents whose requests are counted.
+        """
+        requests = 0 if self.in_use + self.kept < self.sockets else self._lacking_only_a_slot()
+        return len(self._keepers) + requests
+
+    def _lacking_only_a_slot(self) -> int:
+        """Requests that would be served at once if every slot of the tree's limit had a socket."""
+        free, requests = self._most - self.in_use, 0
+        for _, key in self._heap:
+            if requests >= free:
+                break
+            line = self._lines[key]
+            requests += min(len(line.tickets), self._room(key, line))
+        return min(requests, free)
 
     @property
     def spare(self) -> int:
@@ -272,6 +284,10 @@ class Admission:
 
     def _has_room(self, key: Hashable, line: _Line) -> bool:
         return key is None or self.capacity_per_agent is None or line.in_use < self.capacity_per_agent
+
+    def _room(self, key: Hashable, line: _Line) -> int:
+        """Slots that `line` may still have, as far as its agent is concerned."""
+        return self._most if key is None or self.capacity_per_agent is None else self.capacity_per_agent - line.in_use
 
     def _key(self, agent: Hashable) -> Hashable:
         return agent if self.capacity_per_agent is not None else None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import heapq
 import sys
+from collections import Counter
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -169,14 +170,15 @@ def test_agents_that_nobody_uses_are_forgotten() -> None:
 # ------------------------------------------------------------------------------------------------ kept sockets
 
 
-def keeping(capacity: int, sockets: int) -> tuple[Admission, list[object]]:
+def keeping(capacity: int, sockets: int, per_agent: int | None = None) -> tuple[Admission, list[object]]:
     served: list[object] = []
 
     def hand_over(ticket: Ticket) -> bool:
         served.append(ticket.owner)
         return True
 
-    return Admission(capacity=capacity, sockets=sockets, hand_over=hand_over), served
+    doors = Admission(capacity=capacity, capacity_per_agent=per_agent, sockets=sockets, hand_over=hand_over)
+    return doors, served
 
 
 def test_a_kept_socket_takes_no_slot_while_there_are_sockets_enough() -> None:
@@ -229,6 +231,16 @@ def test_one_who_may_not_keep_the_last_socket_wants_another_to_be_given_up() -> 
     doors.keep()
     doors.enqueue_keeper("second")
     assert (doors.wanted, doors.spare) == (1, 0)
+
+
+def test_requests_that_wait_for_their_agent_want_no_socket_to_be_given_up() -> None:
+    doors, served = keeping(4, sockets=4, per_agent=1)
+    assert [doors.keep(), doors.keep(), doors.admit("a"), doors.admit("b")] == [True] * 4
+    for agent in "aabc":
+        doors.enqueue(agent, f"{agent} waits")
+    assert doors.wanted == 1
+    doors.give_up()
+    assert (served, doors.wanted) == (["c waits"], 0)
 
 
 def test_a_keeper_that_waits_can_leave() -> None:
@@ -433,9 +445,16 @@ class AdmissionMachine(RuleBasedStateMachine):
     def sockets_suffice_and_one_is_left_for_requests(self) -> None:
         assert self.doors.kept == self.kept < self.sockets
         assert self.doors.in_use + self.doors.kept <= self.sockets
-        assert self.doors.keepers_waiting <= self.doors.wanted <= len(self.line)
-        full = self.doors.in_use + self.doors.kept == self.sockets
-        assert full or self.doors.wanted == self.doors.keepers_waiting
+        assert self.doors.wanted == self.doors.keepers_waiting + self.requests_that_lack_a_socket_only()
+
+    def requests_that_lack_a_socket_only(self) -> int:
+        if self.doors.in_use + self.doors.kept < self.sockets:
+            return 0
+        waiting = Counter(ticket.agent for ticket in self.line if ticket.owner is not KEEPER)
+        for agent in waiting:
+            if agent is not None and self.per_agent is not None:
+                waiting[agent] = min(waiting[agent], self.per_agent - self.held.count(agent))
+        return min(waiting.total(), min(self.capacity, self.sockets) - len(self.held))
 
     @invariant()
     def no_slot_is_lost_or_given_twice(self) -> None:
