@@ -7,6 +7,7 @@ they would be taken for answers to the next caller.
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -86,6 +87,7 @@ class WebSocketPool(ConnectionPool[WatchedWebSocket]):
         self._ssl = True if ssl is None else ssl
         self._given = session
         self._own: ClientSession | None = None
+        self._closing_own: asyncio.Task[None] | None = None
         options.setdefault("name", f"{type(self).__name__}({self._url.origin()})")
         super().__init__(**options)
 
@@ -126,8 +128,13 @@ class WebSocketPool(ConnectionPool[WatchedWebSocket]):
     async def aclose(self, drain: float | None = 5.0) -> None:
         """`ConnectionPool.aclose`, and close the session that is the pool's own."""
         await super().aclose(drain)
+        if self._closing_own is not None:
+            await asyncio.shield(self._closing_own)
+
+    def _let_go(self) -> None:
+        """Close the session that is the pool's own. Called by the pool, whoever still waits for it to close."""
         if self._own is not None:
-            await self._own.close()
+            self._closing_own = asyncio.get_running_loop().create_task(self._own.close())
 
     def __del__(self) -> None:
         super().__del__()

@@ -9,7 +9,7 @@ from hunt import simpler
 from websocket_hunt.drawing import draw_contended, draw_random
 from websocket_hunt.hunting import COARSE, FINE, LOOSE
 from websocket_hunt.play import play
-from websocket_hunt.steps import Lending, Plan, Step, Use
+from websocket_hunt.steps import Cancel, Close, Lending, Plan, Step, Use
 
 from simkernel import Net
 
@@ -35,6 +35,11 @@ FOUND: dict[str, Plan] = {
         Lending(kind="agents", options=(("connect_timeout", 1.0),), sockets=2),
         Use(name=1, pause=2.0),
         Use(at=0.5, name=2, which=1),
+    ),
+    "a session stayed open whose pool's closing was cancelled": (
+        Use(name=1, pause=1.0),
+        Close(at=0.2, name=2),
+        Cancel(at=0.3, name=2),
     ),
 }
 

@@ -109,6 +109,9 @@ class Shell(Generic[T]):
         """Whether an idle connection may be used again."""
         raise NotImplementedError
 
+    def _let_go(self) -> None:
+        """The pool is CLOSED: let go of what its connections were made with. Called once, in its loop."""
+
     # ---------------------------------------------------------------------------------------------- life
 
     def _here(self) -> asyncio.AbstractEventLoop:
@@ -174,6 +177,7 @@ class Shell(Generic[T]):
         self._life.move(State.CLOSED)
         if self._note is not None:
             self._note(EventKind.POOL_CLOSED)
+        self._let_go()
         self._ended.set_result(None)
 
     def __del__(self) -> None:

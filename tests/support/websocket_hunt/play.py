@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from raw_agent import eventually
+
 from fleetsim import Fleet, Profile
 from fleetsim.records import ConnectionRecord
 from simkernel import Net
@@ -105,8 +107,12 @@ class Play:
         await self._all_end()
         await self._newcomers_are_served()
         await self._books_agree()
-        await self._close(5.0)
+        if self._closing:
+            await eventually(lambda: self._stand.is_closed, "cancelling whoever closes does not stop the closing")
+        else:
+            await self._close(5.0)
         self._look_back()
+        await self._stand.put_away()
         await self._nothing_open_there()
 
     async def at_rest(self) -> None:

@@ -14,6 +14,7 @@ import aiohttp
 from fleetsim import Fleet
 from swarmpool import AgentPool, ConnectionPool, WebSocketPool
 from swarmpool.connection_pool import ConnectionEvent
+from swarmpool.lifecycle import State
 from websocket_hunt.steps import Lending
 
 __all__ = ["STANDS", "Agents", "Bare", "Own", "Stand"]
@@ -34,6 +35,7 @@ class Stand(ABC):
     def __init__(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
         self.pools: list[ConnectionPool[Any]] = []
         self.options: dict[str, Any] = dict(lending.options)
+        self.session: aiohttp.ClientSession | None = None
         self.build(lending, fleet, sinks)
 
     @abstractmethod
@@ -44,6 +46,16 @@ class Stand(ABC):
         """Close all of it."""
         for pool in self.pools:
             await pool.aclose(drain)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all of it says that it is closed."""
+        return all(pool.state is State.CLOSED for pool in self.pools)
+
+    async def put_away(self) -> None:
+        """Close the session that is ours and not the pools', when they are closed."""
+        if self.session is not None:
+            await self.session.close()
 
     async def ask(self, which: int, text: str) -> bool:
         """A plain request; whether it was answered well."""
@@ -72,6 +84,10 @@ class Own(Stand):
         url = f"{fleet[0].url}{lending.path}"
         self.pools = [self.make(url, max_msg_size=LONGEST_MESSAGE, seed=1, on_event=sinks[0], **self.options)]
 
+    def left(self) -> str:
+        sessions = [pool._own for pool in self.pools if isinstance(pool, WebSocketPool) and pool._own is not None]
+        return "" if all(session.closed for session in sessions) else "the pool's own session"
+
 
 class Agents(Stand):
     """The websockets of two agents, over the session of their pool."""
@@ -88,6 +104,10 @@ class Agents(Stand):
 
     async def close(self, drain: float | None) -> None:
         await self.tree.close(drain or 0.0)
+
+    @property
+    def is_closed(self) -> bool:
+        return super().is_closed and self.tree.statistics().state is State.CLOSED
 
     async def ask(self, which: int, text: str) -> bool:
         return bool((await self.tree.post(which, text)).success)
@@ -113,7 +133,6 @@ class Bare(Stand):
     make: type[ConnectionPool[Any]] = ConnectionPool
 
     def build(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
-        self._session: aiohttp.ClientSession | None = None
         self._url = f"{fleet[0].url}{lending.path}"
         self._heartbeat: float | None = self.options.pop("heartbeat", None)
         self.pools = [
@@ -128,19 +147,14 @@ class Bare(Stand):
         ]
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
-        return await self._session.ws_connect(
+        if self.session is None:
+            self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+        return await self.session.ws_connect(
             self._url, heartbeat=self._heartbeat, max_msg_size=LONGEST_MESSAGE, timeout=aiohttp.ClientWSTimeout()
         )
 
     async def _disconnect(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         await websocket.close()
-
-    async def close(self, drain: float | None) -> None:
-        await super().close(drain)
-        if self._session is not None:
-            await self._session.close()
 
 
 STANDS: Mapping[str, type[Stand]] = {"own": Own, "agents": Agents, "bare": Bare}
