@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
-__all__ = ["Turns", "as_finished", "check_prompts", "in_order"]
+__all__ = ["Turns", "as_finished", "check_prompts", "in_order", "interleaved"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 Job = tuple[int, Any]
+Put = Callable[[R], Awaitable[None]]
 
 
 class _End:
@@ -113,15 +115,53 @@ async def as_finished(turns: Turns, workers: int, do: Callable[[int, Any], Await
 
     At most `workers` results wait to be taken, and each worker may hold one more: then all stand still.
     """
-    finished: asyncio.Queue[R | _End] = asyncio.Queue()
-    room = asyncio.Semaphore(workers)
 
-    async def store(_: int, result: R) -> None:
+    def crew(put: Put[R]) -> list[Coroutine[Any, Any, None]]:
+        async def store(_: int, result: R) -> None:
+            await put(result)
+
+        return [_work(turns, do, store) for _ in range(workers)]
+
+    async with aclosing(_gathered(workers, crew)) as results:
+        async for result in results:
+            yield result
+
+
+async def interleaved(
+    turns: Turns, workers: int, produce: Callable[[int, Any, Put[R]], Awaitable[None]]
+) -> AsyncGenerator[R, None]:
+    """What many jobs produce piece by piece, as it comes: `produce(index, prompt, put)` awaits `put` for each piece.
+
+    Leaving early, and how much waits to be taken, are as in `as_finished`.
+    """
+
+    def crew(put: Put[R]) -> list[Coroutine[Any, Any, None]]:
+        async def do(index: int, prompt: Any) -> None:
+            await produce(index, prompt, put)
+
+        return [_work(turns, do, _nothing) for _ in range(workers)]
+
+    async with aclosing(_gathered(workers, crew)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+async def _nothing(_: int, __: None) -> None:
+    """A job that has put its pieces has no result."""
+
+
+async def _gathered(
+    room_for: int, crew: Callable[[Put[R]], list[Coroutine[Any, Any, None]]]
+) -> AsyncGenerator[R, None]:
+    """What a crew puts, with at most `room_for` of it waiting."""
+    finished: asyncio.Queue[R | _End] = asyncio.Queue()
+    room = asyncio.Semaphore(room_for)
+
+    async def put(result: R) -> None:
         await room.acquire()
         finished.put_nowait(result)
 
-    crew = [_work(turns, do, store) for _ in range(workers)]
-    running = asyncio.create_task(_together(crew))
+    running = asyncio.create_task(_together(crew(put)))
     running.add_done_callback(lambda _: finished.put_nowait(_END))
     try:
         while not isinstance(item := await finished.get(), _End):

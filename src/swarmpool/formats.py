@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from swarmpool.responses import TokenUsage
+from swarmpool.tools import ToolCall, tool_calls_in
 
 __all__ = [
     "Delta",
@@ -58,6 +59,8 @@ class Reply:
     text: str
     finish_reason: str | None = None
     usage: TokenUsage | None = None
+    tool_calls: list[ToolCall] | None = None
+    logprobs: Any = None
 
 
 @dataclass(slots=True)
@@ -68,6 +71,8 @@ class Delta:
     finish_reason: str | None = None
     usage: TokenUsage | None = None
     completion_tokens: int | None = None
+    tool_calls: list[ToolCall] | None = None
+    logprobs: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +153,18 @@ def read_chat(body: bytes) -> Reply:
     value = decode(body)
     try:
         choice = value["choices"][0]
-        text = choice["message"].get("content")
+        message = choice["message"]
+        text = message.get("content")
     except (TypeError, KeyError, IndexError, AttributeError):
         choice = _choices(_object(value))[0]
         raise ShapeError(f"choices[0] has no message; its keys are {sorted(choice)}") from None
     if not isinstance(text, str) and text is not None:
         raise ShapeError(f"choices[0].message.content is a JSON {type(text).__name__}, neither text nor null")
-    return Reply(text or "", _text_or_none(choice.get("finish_reason")), _usage(value.get("usage")))
+    reply = Reply(text or "", _text_or_none(choice.get("finish_reason")), _usage(value.get("usage")))
+    if message.get("tool_calls"):
+        reply.tool_calls = tool_calls_in(message) or None
+    reply.logprobs = choice.get("logprobs")
+    return reply
 
 
 def read_completions(body: bytes, prompts: int) -> list[Reply | None]:
@@ -234,7 +244,12 @@ def read_chat_delta(data: bytes) -> Delta:
             delta = choice.get("delta")
             text = delta.get("content") if isinstance(delta, dict) else None
             return Delta(
-                text if isinstance(text, str) else "", _text_or_none(choice.get("finish_reason")), usage, tokens
+                text if isinstance(text, str) else "",
+                _text_or_none(choice.get("finish_reason")),
+                usage,
+                tokens,
+                tool_calls_in(delta) or None,
+                choice.get("logprobs"),
             )
     return Delta(usage=usage, completion_tokens=tokens)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from ssl import SSLContext
@@ -12,11 +13,11 @@ from aiohttp import Fingerprint
 
 from swarmpool.care import CareOptions
 from swarmpool.endpoints import as_endpoints
-from swarmpool.fanout import Turns, as_finished, check_prompts, in_order
+from swarmpool.fanout import Put, Turns, as_finished, check_prompts, in_order, interleaved
 from swarmpool.options import PoolOptions, count, seconds, seconds_or_none
 from swarmpool.progress import checked_progress
 from swarmpool.readiness import Readiness, prewarm, wait_ready
-from swarmpool.responses import Response
+from swarmpool.responses import Response, StreamChunk, numbered
 from swarmpool.results import REFUSALS, refused, result
 from swarmpool.sending import Messages, Sender
 from swarmpool.stream_tries import Begun, StreamTries
@@ -240,6 +241,35 @@ class AgentPool(Sender):
                 idle_timeout=seconds_or_none("idle_timeout", idle_timeout),
             )
         )
+
+    async def stream_many(
+        self, prompts: Iterable[str], max_tokens: int | None = None, **options: Any
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """The streams of many prompts, their chunks as they come; `prompt_index` of a chunk says whose it is.
+
+        Prompt i goes to agent `i % size`, or where `routing` says. The chunks of one prompt are in order, and its last
+        carries its `Response`, failures among them. `options` are those of `stream`. A consumer that falls behind holds
+        the reading up; leaving early aborts what is under way. Raises as `send_all` does, before anything is sent.
+        """
+        self._agent(0)
+        check_prompts(prompts)
+        size = self.size
+        movable = self._movable
+
+        async def produce(index: int, prompt: str, put: Put[StreamChunk]) -> None:
+            place = None if movable else index % size
+            try:
+                async with self.stream(place, prompt, max_tokens, **options) as stream:
+                    async for chunk in stream:
+                        await put(numbered(chunk, index))
+            except REFUSALS as refusal:
+                response = refused(self._agents[index % size], index % size, refusal)
+                await put(numbered(StreamChunk("", 0, 0.0, response), index))
+
+        turns = Turns(prompts, size, None if movable else self._tree.options.concurrency_per_agent)
+        async with aclosing(interleaved(turns, self._workers(prompts, agents=size), produce)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def wait_ready(
         self,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from swarmpool.errors import RequestFailed
 
 if TYPE_CHECKING:
     from swarmpool.endpoints import AgentEndpoint
 
-__all__ = ["Attempt", "EmbeddingResponse", "FailureKind", "Response", "StreamChunk", "TokenUsage"]
+__all__ = ["Attempt", "EmbeddingResponse", "FailureKind", "Response", "StreamChunk", "TokenUsage", "numbered"]
 
 
 class FailureKind(StrEnum):
@@ -83,7 +83,8 @@ class Response:
     (0 = never), `connection` says whether the last of them took a connection that had served before. `prompt_index` is
     the place of the prompt among those of a call with many. `retry_after` is what a refusal asked for, in seconds.
     `earlier` are the tries before the one this record tells of, oldest first, and those that lost against it; the
-    seconds and `attempts` are those of all of them together.
+    seconds and `attempts` are those of all of them together. `tool_calls` and `logprobs` are the server's, where there
+    are any: of a stream, the calls put together and the probabilities of its chunks in a list.
     """
 
     success: bool
@@ -104,6 +105,8 @@ class Response:
     prompt_index: int | None = None
     retry_after: float | None = None
     earlier: tuple[Attempt, ...] = ()
+    tool_calls: list[dict[str, Any]] | None = None
+    logprobs: Any = None
 
     def unwrap(self) -> str:
         """Return `text` of a success; raise `RequestFailed` (it carries this record) of anything else."""
@@ -150,10 +153,23 @@ class StreamChunk:
 
     `gap_seconds` is the time since the piece before it; for the first, since the request was sent (the time to first
     token). `tokens` is the server's count where it sends one with each piece, else 1 for a piece with text. The last
-    chunk of every stream, whole or failed, has no text and carries the `response`.
+    chunk of every stream, whole or failed, has no text and carries the `response`. `tool_calls` are pieces of calls as
+    the server sends them (a chunk may have those and no text), and `logprobs` what it says of the chunk's tokens.
+    `prompt_index` is the place of the prompt in a call with many.
     """
 
     text: str
     tokens: int
     gap_seconds: float
     response: Response | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    logprobs: Any = None
+    prompt_index: int | None = None
+
+
+def numbered(chunk: StreamChunk, prompt_index: int) -> StreamChunk:
+    """The chunk, and its response if it has one, as those of one prompt among many."""
+    chunk.prompt_index = prompt_index
+    if chunk.response is not None:
+        chunk.response.prompt_index = prompt_index
+    return chunk

@@ -101,7 +101,7 @@ class Sender(View):
         path, body = composed
         exchange, outcome = await self._exchange(agent, path, body, self.timeout, attempt)
         reply, failure = judge(outcome, self._read_whole)
-        return result(
+        response = result(
             agent_index,
             exchange,
             text=reply.text,
@@ -111,6 +111,11 @@ class Sender(View):
             usage=reply.usage,
             retry_after=outcome.retry_after,
         )
+        if reply.tool_calls is not None:
+            response.tool_calls = reply.tool_calls
+        if reply.logprobs is not None:
+            response.logprobs = reply.logprobs
+        return response
 
     def _route(self, place: int | None, *, movable: bool, key: Key | None = None) -> Route:
         return Route(self._tree, self._agents, place=place, movable=movable, key=key)

@@ -34,6 +34,7 @@ from swarmpool.failures import WIRE_ERRORS, message_of, retry_after
 from swarmpool.formats import Delta, ErrorEvent, Reply, ShapeError
 from swarmpool.responses import FailureKind, Response, StreamChunk, TokenUsage
 from swarmpool.sse import DONE, EventParser
+from swarmpool.tools import ToolCalls
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -97,6 +98,8 @@ class Stream(AsyncIterator[StreamChunk]):
         self._parser = EventParser()
         self._chunks: deque[StreamChunk] = deque()
         self._texts: list[str] = []
+        self._tool_calls = ToolCalls()
+        self._logprobs: list[Any] = []
         self._done = False
         self._failure: WireFailure | None = None
         self._failed: Response | None = None
@@ -246,7 +249,9 @@ class Stream(AsyncIterator[StreamChunk]):
         except ShapeError as error:
             self._failure = WireFailure(FailureKind.SHAPE, str(error))
             return
-        self._add(Delta(reply.text, reply.finish_reason, reply.usage))
+        whole = Delta(reply.text, reply.finish_reason, reply.usage)
+        whole.tool_calls, whole.logprobs = reply.tool_calls, reply.logprobs
+        self._add(whole)
         self._done = True
 
     def _take(self, events: list[bytes]) -> None:
@@ -268,14 +273,20 @@ class Stream(AsyncIterator[StreamChunk]):
         assert self._exchange is not None
         self._finish_reason = delta.finish_reason or self._finish_reason
         self._usage = delta.usage or self._usage
-        if not delta.text:
+        if not delta.text and delta.tool_calls is None:
             return
+        if delta.tool_calls is not None:
+            self._tool_calls.add(delta.tool_calls)
+        if delta.logprobs is not None:
+            self._logprobs.append(delta.logprobs)
         now = asyncio.get_running_loop().time()
         if self._first_token is None:
             self._first_token = now - self._exchange.started
         counted = self._tokens + 1 if delta.completion_tokens is None else delta.completion_tokens
         self._texts.append(delta.text)
-        self._chunks.append(StreamChunk(delta.text, counted - self._tokens, now - self._last_piece))
+        chunk = StreamChunk(delta.text, counted - self._tokens, now - self._last_piece)
+        chunk.tool_calls, chunk.logprobs = delta.tool_calls, delta.logprobs
+        self._chunks.append(chunk)
         self._tokens, self._last_piece = counted, now
 
     async def _drain(self, body: ClientResponse) -> None:
@@ -308,6 +319,8 @@ class Stream(AsyncIterator[StreamChunk]):
             usage=self._usage,
             retry_after=None if body is None else retry_after(body.headers.get("Retry-After")),
         )
+        response.tool_calls = self._tool_calls.whole() or None
+        response.logprobs = self._logprobs or None
         if response.success or self._texts or left:
             self._end_with(response)
         else:

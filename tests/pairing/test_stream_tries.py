@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 from played import played
@@ -131,3 +132,69 @@ def test_a_stream_that_is_never_read_holds_nothing() -> None:
         assert fleet.ledger.requests == 1
 
     played(work, health=Health(failures=1), retry=Retry(), concurrency=1)
+
+
+# ------------------------------------------------------------------------------------------------ many at once
+
+
+def test_many_streams_come_interleaved_and_each_is_whole() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        prompts = [f"prompt {number}" for number in range(6)]
+        order, texts, responses = [], dict.fromkeys(range(6), ""), {}
+        async for chunk in pool.stream_many(prompts):
+            assert chunk.prompt_index is not None
+            order.append(chunk.prompt_index)
+            texts[chunk.prompt_index] += chunk.text
+            if chunk.response is not None:
+                responses[chunk.prompt_index] = chunk.response
+        assert sorted(responses) == list(range(6))
+        assert all(response.success for response in responses.values())
+        assert {index: response.text for index, response in responses.items()} == texts
+        assert [responses[index].prompt_index for index in range(6)] == list(range(6))
+        assert [responses[index].tree_index for index in range(6)] == [0, 1, 0, 1, 0, 1]
+        assert order != sorted(order)
+
+    played(work)
+
+
+def test_a_stream_that_fails_is_one_failure_among_many() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        async with fleet[1].fault("refuse"):
+            last = [chunk async for chunk in pool.stream_many(["a", "b", "c"]) if chunk.response is not None]
+        kinds = {chunk.prompt_index: chunk.response.kind for chunk in last if chunk.response is not None}
+        assert kinds == {0: None, 1: "connect", 2: None}
+
+    played(work)
+
+
+def test_who_leaves_many_streams_early_leaves_nothing_under_way() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        async with aclosing(pool.stream_many(["a"] * 20)) as chunks:
+            await anext(chunks)
+        assert pool.statistics().admission.in_flight == 0
+        assert pool.statistics().admission.waiting == 0
+
+    played(work, concurrency=4)
+
+
+def test_a_reader_that_is_slow_holds_many_streams_up() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        count = 0
+        async for _ in pool.stream_many((f"prompt {number}" for number in range(40)), timeout=3600.0):
+            count += 1
+            if count == 1:
+                await asyncio.sleep(60.0)
+                assert fleet.ledger.requests <= 4
+        assert fleet.ledger.requests == 40
+
+    played(work, concurrency=4)
+
+
+def test_refused_admission_is_a_failure_of_that_prompt() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet.fault("unavailable", times=1):
+            assert (await pool.post(0, "hi")).status == 503
+        last = [chunk async for chunk in pool.stream_many(["a", "b"]) if chunk.response is not None]
+        assert {chunk.response.kind for chunk in last if chunk.response is not None} == {"unavailable"}
+
+    played(work, 1, health=Health(failures=1))

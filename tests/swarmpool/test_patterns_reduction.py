@@ -33,7 +33,7 @@ def test_it_has_every_fact_of_the_last_response() -> None:
     assert isinstance(made, Response)
     assert made == Reduction(
         *(True, "all", None, 3, 5, AgentEndpoint("a"), None, 200, 2, 0.1, 0.2, 0.3, "stop", TokenUsage(1, 2, 3)),
-        *("reused", 7, None, (), (), 2, 2),
+        *("reused", 7, None, (), None, None, (), 2, 2),
     )
     assert made.unwrap() == "all"
 

@@ -315,3 +315,59 @@ async def test_a_whole_stream_whose_last_chunk_is_not_read_yet_survives_the_clos
         await anext(stream)
         await pool.close(drain=0)
         assert (await stream).unwrap() == "a"
+
+
+# ------------------------------------------------------------------------------------------------ tools, probabilities
+
+
+def delta(choice: dict[str, Any], **more: Any) -> bytes:
+    return chunk(json.dumps({"choices": [{"index": 0, "delta": choice, **more}]}))
+
+
+async def test_tool_calls_come_in_pieces_and_are_whole_in_the_response() -> None:
+    pieces = [
+        delta({"role": "assistant", "content": None}),
+        delta(
+            {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": ""}}]}
+        ),
+        delta({"tool_calls": [{"index": 0, "function": {"arguments": '{"x":'}}]}),
+        delta({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+        delta({}, finish_reason="tool_calls"),
+    ]
+    async with (
+        RawAgent(writes(sse_head(), *pieces, chunk(DONE), LAST)) as agent,
+        VLLMPool([agent.endpoint], "sim", 5, model_max_context=100) as pool,
+    ):
+        chunks = [each async for each in pool.stream(0, "hi")]
+    assert [each.text for each in chunks] == [""] * 4
+    assert [len(each.tool_calls or ()) for each in chunks] == [1, 1, 1, 0]
+    response = chunks[-1].response
+    assert response is not None
+    assert (response.success, response.text, response.finish_reason) == (True, "", "tool_calls")
+    assert response.tool_calls == [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}}]
+
+
+async def test_probabilities_are_in_the_chunks_and_the_response() -> None:
+    said = {"content": [{"token": "a", "logprob": -0.1, "bytes": [97], "top_logprobs": []}]}
+    pieces = [delta({"content": "a"}, logprobs=said), delta({}, finish_reason="stop")]
+    async with (
+        RawAgent(writes(sse_head(), *pieces, chunk(DONE), LAST)) as agent,
+        VLLMPool([agent.endpoint], "sim", 5, model_max_context=100) as pool,
+    ):
+        chunks = [each async for each in pool.stream(0, "hi")]
+    assert chunks[0].logprobs == said
+    assert chunks[-1].response is not None
+    assert chunks[-1].response.logprobs == [said]
+
+
+async def test_a_whole_answer_has_its_tool_calls_and_probabilities_too() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    body = {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls", "logprobs": {"content": []}}]}
+    async with (
+        RawAgent(writes(http(json.dumps(body).encode()))) as agent,
+        VLLMPool([agent.endpoint], "sim", 5, model_max_context=100) as pool,
+    ):
+        response = await pool.post(0, "hi")
+    assert (response.success, response.text, response.tool_calls) == (True, "", [call])
+    assert response.logprobs == {"content": []}
