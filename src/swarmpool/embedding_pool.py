@@ -14,7 +14,7 @@ from swarmpool.delivery import Try, of_all
 from swarmpool.exchange import WireFailure
 from swarmpool.fanout import Turns, in_order
 from swarmpool.formats import ShapeError, embeddings_body, encode, read_embeddings
-from swarmpool.options import count, text
+from swarmpool.options import count, text, with_key
 from swarmpool.pool import AgentPool
 from swarmpool.progress import Progress, ProgressCallback, checked_progress
 from swarmpool.responses import EmbeddingResponse, FailureKind, Response, TokenUsage
@@ -61,7 +61,8 @@ class EmbeddingPool(AgentPool):
 
     `model` None is the one that the server has. `encoding` is how vectors travel: "base64" or "float"; both give the
     same numbers, and what comes is read, whichever it is. A request carries at most `batch_size` texts and takes one
-    slot and `timeout` seconds. The other options, what is raised and what cancelling does are those of `AgentPool`.
+    slot and `timeout` seconds. `api_key` is sent as a bearer token. The other options, what is raised and what
+    cancelling does are those of `AgentPool`.
 
     `EmbeddingPool.over(pool)` embeds with the agents of another pool, in its tree: its session, limits and life.
     """
@@ -75,6 +76,7 @@ class EmbeddingPool(AgentPool):
         *,
         encoding: str = "base64",
         batch_size: int = 32,
+        api_key: str | None = None,
         connector_limit: int = 1024,
         concurrency_per_agent: int | None = None,
         queue_timeout: float | None = None,
@@ -103,7 +105,7 @@ class EmbeddingPool(AgentPool):
             keepalive_timeout=keepalive_timeout,
             connect_timeout=connect_timeout,
             dns_ttl=dns_ttl,
-            headers=headers,
+            headers=with_key(headers, api_key),
             ssl=ssl,
             retry=retry,
             health=health,

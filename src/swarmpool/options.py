@@ -22,6 +22,7 @@ __all__ = [
     "seconds",
     "seconds_or_none",
     "text",
+    "with_key",
 ]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -123,6 +124,18 @@ def check_headers(headers: object) -> None:
             raise ValueError(f"headers must not have {name}: it says where a body ends, which differs by request")
         if not isinstance(value, str) or _UNSENDABLE.search(value):
             raise ValueError(f"headers[{name!r}] must be text on one line")  # not shown: it may be a secret
+
+
+def with_key(headers: Mapping[str, str] | None, api_key: str | None) -> Mapping[str, str]:
+    """`headers`, and `api_key` as the bearer token among them."""
+    if api_key is None or not isinstance(headers, Mapping | None):
+        return headers or {}
+    if any(str(name).lower() == "authorization" for name in headers or ()):
+        raise ValueError("api_key and headers['Authorization'] must not both be given: both are one header")
+    key = text("api_key", api_key)
+    if not key or not key.isprintable() or not key.isascii():
+        raise ValueError("api_key must be printable ASCII text")  # not shown: it is a secret
+    return {**(headers or {}), "Authorization": f"Bearer {key}"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from swarmpool.formats import (
     read_chat_delta,
 )
 from swarmpool.metadata import Metadata
-from swarmpool.options import VLLMOptions, count, count_or_none, text
+from swarmpool.options import VLLMOptions, count, count_or_none, text, with_key
 from swarmpool.pool import AgentPool
 from swarmpool.responses import Response
 from swarmpool.results import REFUSALS, refused, unsent
@@ -117,7 +117,7 @@ class VLLMPool(AgentPool):
             keepalive_timeout=keepalive_timeout,
             connect_timeout=connect_timeout,
             dns_ttl=dns_ttl,
-            headers=_with_key(headers, api_key),
+            headers=with_key(headers, api_key),
             ssl=ssl,
             retry=retry,
             health=health,
@@ -371,14 +371,3 @@ def _conversation(prompt: str | None, messages: Messages | None) -> tuple[list[M
     if not conversation:
         raise ValueError("messages must not be empty where there is no prompt")
     return conversation, sum(len(str(message.get("content") or "")) for message in conversation)
-
-
-def _with_key(headers: Mapping[str, str] | None, api_key: str | None) -> Mapping[str, str]:
-    if api_key is None or not isinstance(headers, Mapping | None):
-        return headers or {}
-    if any(str(name).lower() == "authorization" for name in headers or ()):
-        raise ValueError("api_key and headers['Authorization'] must not both be given: both are one header")
-    key = text("api_key", api_key)
-    if not key or not key.isprintable() or not key.isascii():
-        raise ValueError("api_key must be printable ASCII text")  # not shown: it is a secret
-    return {**(headers or {}), "Authorization": f"Bearer {key}"}

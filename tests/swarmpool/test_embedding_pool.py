@@ -323,6 +323,16 @@ async def test_prompts_are_not_for_agents_that_embed() -> None:
             await pool.broadcast_prompt("hello")
 
 
+async def test_the_key_of_the_servers_is_sent_and_not_shown() -> None:
+    async with answering(by_length) as agent, EmbeddingPool([agent.endpoint], api_key="hunter2") as pool:
+        assert (await pool.embed_one(0, "a")).success
+        assert b"authorization: bearer hunter2" in agent.connections[0].heads[0].lower()
+        assert "hunter2" not in repr(pool)
+    with pytest.raises(ValueError, match="api_key must be printable") as caught:
+        EmbeddingPool([agent.endpoint], api_key="hunter2\n")
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_a_users_subclass_has_views_of_its_class() -> None:
     class Mine(EmbeddingPool):
         pass
