@@ -18,7 +18,8 @@ from loadtests.bench.worlds import Load, Taken, play
 __all__ = ["simulated_scale"]
 
 _USUAL = Load(agents=10_000, in_flight=4_096, seconds=600.0, segments=False)
-_HEADING = f"{'':20}{'requests':>10}{'seconds':>9}{'wall':>8}{'requests/s':>12}{'seconds/s':>11}{'CPU us':>8}{'MB':>7}"
+_COUNTS = f"{'':20}{'requests':>10}{'failed':>7}{'seconds':>9}{'wall':>8}"
+_HEADING = f"{_COUNTS}{'requests/s':>12}{'seconds/s':>11}{'CPU us':>8}{'MB':>7}"
 
 
 def simulated_scale(arguments: Sequence[str] | None = None) -> int:
@@ -64,4 +65,4 @@ def _play_all(given: argparse.Namespace) -> int:
 
 def _row(name: str, taken: Taken) -> str:
     time = f"{taken.seconds:9.0f}{taken.wall:8.1f}{taken.per_second:12,.0f}{taken.speed:11.1f}"
-    return f"{name:20}{taken.requests:10,}{time}{taken.cpu_each:8.0f}{taken.memory / 1e6:7.0f}"
+    return f"{name:20}{taken.requests:10,}{taken.failed:7,}{time}{taken.cpu_each:8.0f}{taken.memory / 1e6:7.0f}"
