@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from swarmpool._version import __version__
+from swarmpool.adaptive import Adaptive
 from swarmpool.endpoints import AgentEndpoint
 from swarmpool.errors import (
     AcquireTimeout,
@@ -50,6 +51,7 @@ __all__ = [
     "VLLMPool",
     "WebSocketPool",
     # what it does about agents that fail or are slow
+    "Adaptive",
     "BreakerState",
     "Candidates",
     "Health",

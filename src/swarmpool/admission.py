@@ -15,6 +15,9 @@ socket is never kept, or requests would wait for as long as websockets live.
 Hence whoever `admit` serves overtakes nobody that could have gone: there is no such ticket. Tickets are handed slots in
 the order of their numbers, skipping only those whose agent is full.
 
+An agent's cap may be changed while it works (`resize`): a higher one is handed out at once, a lower one is reached as
+slots are released.
+
 Each agent keeps its tickets in arrival order; a heap holds, for every agent that is not full and has tickets, the
 number of the first of them. A heap entry goes stale when that ticket is withdrawn; it is put right when it comes to
 the top, so an agent never has two entries. Costs: `admit` O(1), the rest O(log agents), whatever the number of those
@@ -29,7 +32,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 __all__ = ["Admission", "Ticket"]
 
@@ -90,6 +93,7 @@ class Admission:
         self._keepers: OrderedDict[int, Ticket] = OrderedDict()
         self._lines: dict[Hashable, _Line] = {}
         self._heap: list[tuple[int, Hashable]] = []
+        self._caps: dict[Hashable, int] = {}
 
     @property
     def waiting(self) -> int:
@@ -143,11 +147,33 @@ class Admission:
             return False
         if self.capacity_per_agent is not None and agent is not None:
             line = self._line(agent)
-            if line.in_use >= self.capacity_per_agent:
+            if line.in_use >= self._caps.get(agent, self.capacity_per_agent):
                 return False
             line.in_use += 1
         self._take()
         return True
+
+    def cap_of(self, agent: Hashable) -> int | None:
+        """Slots that `agent` may have; None if no agent has a cap."""
+        return None if self.capacity_per_agent is None else self._caps.get(agent, self.capacity_per_agent)
+
+    def resize(self, agent: Hashable, cap: int) -> None:
+        """Let `agent` have `cap` slots from now on; those it has above that stay until they are released.
+
+        Raises RuntimeError if no agent has a cap.
+        """
+        if self.capacity_per_agent is None:
+            raise RuntimeError("there is no cap per agent that could be resized")
+        self._caps[agent] = cap
+        line = self._lines.get(agent)
+        if line is None:
+            return
+        if line.in_heap and not self._has_room(agent, line):
+            self._heap = [entry for entry in self._heap if entry[1] != agent]
+            heapify(self._heap)
+            line.in_heap = False
+        self._offer(agent, line)
+        self.settle()
 
     def enqueue(self, agent: Hashable, owner: object, deadline: float | None = None) -> Ticket:
         """Queue a ticket. Call it only after `admit` refused, or the ticket may wait beside a free slot."""
@@ -283,11 +309,12 @@ class Admission:
             line.in_heap = True
 
     def _has_room(self, key: Hashable, line: _Line) -> bool:
-        return key is None or self.capacity_per_agent is None or line.in_use < self.capacity_per_agent
+        return self._room(key, line) > 0
 
     def _room(self, key: Hashable, line: _Line) -> int:
         """Slots that `line` may still have, as far as its agent is concerned."""
-        return self._most if key is None or self.capacity_per_agent is None else self.capacity_per_agent - line.in_use
+        cap = None if key is None else self.cap_of(key)
+        return self._most if cap is None else cap - line.in_use
 
     def _key(self, agent: Hashable) -> Hashable:
         return agent if self.capacity_per_agent is not None else None

@@ -12,6 +12,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+from swarmpool.adaptive import Adaptive, Pacing
 from swarmpool.events import PoolEvent, PoolEventKind, PoolEvents
 from swarmpool.health import Breaker, BreakerState, Health
 from swarmpool.hedging import Hedge, Hedging
@@ -21,6 +22,7 @@ from swarmpool.statistics import CareStatistics
 
 if TYPE_CHECKING:
     from swarmpool.agents import Agent
+    from swarmpool.limiter import Limiter
 
 __all__ = ["Care", "CareOptions"]
 
@@ -43,9 +45,11 @@ class CareOptions:
     hedge: Hedge | None = None
     seed: int | None = None
     on_event: Callable[[PoolEvent], object] | None = None
+    adaptive: Adaptive | None = None
 
     def __post_init__(self) -> None:
-        for name, wanted in (("retry", Retry), ("health", Health), ("hedge", Hedge), ("seed", int)):
+        kinds = {"retry": Retry, "health": Health, "hedge": Hedge, "adaptive": Adaptive, "seed": int}
+        for name, wanted in kinds.items():
             value = getattr(self, name)
             if value is not None and not isinstance(value, wanted):
                 raise TypeError(f"{name} must be {_a(wanted)} or None, not {value!r}")
@@ -59,7 +63,9 @@ class CareOptions:
 
 
 def _a(wanted: type) -> str:
-    return "a whole number" if wanted is int else f"a {wanted.__name__}"
+    if wanted is int:
+        return "a whole number"
+    return f"an {wanted.__name__}" if wanted is Adaptive else f"a {wanted.__name__}"
 
 
 class Care:
@@ -74,10 +80,17 @@ class Care:
         self.hedging = None if options.hedge is None else Hedging(options.hedge)
         self.random = Random(options.seed)
         self.events = PoolEvents(options.on_event)
-        self.plain = options.retry is None and options.health is None
+        self.adaptive = options.adaptive
+        self.pacing: Pacing | None = None
+        self.plain = options.retry is None and options.health is None and options.adaptive is None
         """Whether a request to a named agent is just sent."""
         self._breakers: dict[str, Breaker] = {}
         self._pauses: set[asyncio.Future[None]] = set()
+
+    def pace(self, limiter: Limiter) -> None:
+        """`limiter` is the tree's; with `adaptive` its caps follow what the agents bear."""
+        if self.adaptive is not None:
+            self.pacing = Pacing(self.adaptive, limiter)
 
     def breaker(self, agent: Agent) -> Breaker | None:
         """The agent's breaker; None where there are none. An agent that is listed twice has one."""

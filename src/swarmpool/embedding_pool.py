@@ -21,6 +21,7 @@ from swarmpool.responses import EmbeddingResponse, FailureKind, Response, TokenU
 from swarmpool.results import REFUSALS, refused, result, status_failure
 
 if TYPE_CHECKING:
+    from swarmpool.adaptive import Adaptive
     from swarmpool.agents import Agent
     from swarmpool.events import PoolEvent
     from swarmpool.exchange import Exchange, Outcome
@@ -92,6 +93,7 @@ class EmbeddingPool(AgentPool):
         hedge: Hedge | None = None,
         seed: int | None = None,
         on_event: Callable[[PoolEvent], object] | None = None,
+        adaptive: Adaptive | None = None,
     ) -> None:
         options = EmbeddingOptions(model, encoding, batch_size)
         super().__init__(
@@ -113,6 +115,7 @@ class EmbeddingPool(AgentPool):
             hedge=hedge,
             seed=seed,
             on_event=on_event,
+            adaptive=adaptive,
         )
         self._embedding = options
 

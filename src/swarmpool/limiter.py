@@ -142,6 +142,21 @@ class Limiter:
         """Give back a slot taken for `agent`; it goes to the first caller it can serve."""
         self._admission.release(agent)
 
+    def cap_of(self, agent: Hashable) -> int | None:
+        """Slots that `agent` may have; None where there is no cap."""
+        return self._admission.cap_of(agent)
+
+    def in_use_by(self, agent: Hashable) -> int:
+        """Slots in use for `agent`; 0 where there is no cap per agent."""
+        return self._admission.in_use_by(agent)
+
+    def resize(self, agent: Hashable, cap: int) -> None:
+        """Let `agent` have `cap` slots from now on; with more than before, those who wait for it get them at once.
+
+        What it has above that stays until it is released. Raises RuntimeError where there is no cap per agent.
+        """
+        self._admission.resize(agent, cap)
+
     def keep_nowait(self) -> bool:
         """Keep a socket from requests if that overtakes nobody and leaves one; False otherwise. Raises `PoolClosed`."""
         if self._closed:
@@ -276,7 +291,7 @@ class Limiter:
 
     def _load(self, agent: Hashable) -> str:
         text = f"{self.in_flight} of {self.capacity} slots in use, {self.waiting} waiting"
-        cap = self._admission.capacity_per_agent
+        cap = self._admission.cap_of(agent)
         if cap is None or agent is None:
             return text
         return f"{text}, {self._admission.in_use_by(agent)} of {cap} in use for {agent}"

@@ -25,6 +25,7 @@ from swarmpool.streaming import Stream, StreamPlan
 from swarmpool.tree import Tree
 
 if TYPE_CHECKING:
+    from swarmpool.adaptive import Adaptive
     from swarmpool.endpoints import AgentEndpoint, Located
     from swarmpool.events import PoolEvent
     from swarmpool.health import Health
@@ -56,7 +57,8 @@ class AgentPool(Sender):
 
     What it does about agents that fail or are slow is off unless given: `retry` sends what failed again, `health`
     leaves agents alone that fail too often, `hedge` asks a second agent when the first is slow, and `routing` chooses
-    the agent where a call names none (in turn, without it). `seed` is for their chance; `on_event` is called with each
+    the agent where a call names none (in turn, without it). `adaptive` finds out how many requests each agent bears at
+    once, in place of `concurrency_per_agent`. `seed` is for their chance; `on_event` is called with each
     `PoolEvent`.
 
     `async with pool:` opens and closes; a pool that was never entered opens at its first request and must be closed.
@@ -88,6 +90,7 @@ class AgentPool(Sender):
         hedge: Hedge | None = None,
         seed: int | None = None,
         on_event: Callable[[PoolEvent], object] | None = None,
+        adaptive: Adaptive | None = None,
     ) -> None:
         options = PoolOptions(
             concurrency=concurrency,
@@ -102,7 +105,11 @@ class AgentPool(Sender):
             headers={} if headers is None else headers,
             ssl=True if ssl is None else ssl,
         )
-        care = CareOptions(retry=retry, health=health, routing=routing, hedge=hedge, seed=seed, on_event=on_event)
+        if adaptive is not None and concurrency_per_agent is not None:
+            raise ValueError("adaptive and concurrency_per_agent must not both be given: Adaptive.maximum is the cap")
+        care = CareOptions(
+            retry=retry, health=health, routing=routing, hedge=hedge, seed=seed, on_event=on_event, adaptive=adaptive
+        )
         checked = as_endpoints(endpoints)
         name = f"{type(self).__name__}({len(checked)} agents{f', first {checked[0].url}' if checked else ''})"
         super().__init__(Tree(name, checked, options, care))

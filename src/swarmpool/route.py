@@ -18,6 +18,7 @@ from swarmpool.results import REFUSALS
 from swarmpool.routing import Candidates
 
 if TYPE_CHECKING:
+    from swarmpool.adaptive import Pacing
     from swarmpool.agents import Agent
     from swarmpool.health import Breaker
     from swarmpool.responses import Response
@@ -32,15 +33,20 @@ _REASONS_SHOWN = 5
 class Guard:
     """One try, as its agent's breaker sees it. Only the first of its calls counts."""
 
-    __slots__ = ("_breaker", "_loop", "_probe")
+    __slots__ = ("_agent", "_breaker", "_loop", "_pacing", "_probe")
 
-    def __init__(self, breaker: Breaker | None) -> None:
+    def __init__(self, agent: Agent, breaker: Breaker | None, pacing: Pacing | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._agent = agent
         self._breaker = breaker
+        self._pacing = pacing
         self._probe = breaker is not None and breaker.begin(self._loop.time())
 
     def heard(self, response: Response) -> None:
         """It has ended with a result."""
+        if self._pacing is not None:
+            self._pacing.heard(self._agent.key, response, self._loop.time())
+            self._pacing = None
         fit = verdict(response)
         self.conclude(None if fit else f"{response.kind}: {response.error}", heard=fit is not None)
 
@@ -90,7 +96,7 @@ class Route:
         """A try at that place begins."""
         agent = self._agents[place]
         self._tried.add(agent.key)
-        return Guard(self._care.breaker(agent))
+        return Guard(agent, self._care.breaker(agent), self._care.pacing)
 
     def elsewhere(self) -> bool:
         """Whether another agent than those that were tried may be."""
@@ -131,7 +137,7 @@ class Route:
             return breaker is None
         assert self._care.health is not None
         if self._care.health.probe == "health" and breaker.state is BreakerState.OPEN:
-            _ = self._tree.start(_ask_health(self._tree, agent, Guard(breaker)))
+            _ = self._tree.start(_ask_health(self._tree, agent, Guard(agent, breaker)))
             return False
         return True
 

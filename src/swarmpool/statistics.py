@@ -90,7 +90,10 @@ class CareStatistics:
 
 @dataclass(frozen=True, slots=True)
 class AgentStatistics:
-    """One agent of a view: `load` requests in flight and waiting now, `sent` that ever got a slot, and its breaker."""
+    """One agent of a view: `load` requests in flight and waiting now, `sent` that ever got a slot, and its breaker.
+
+    `cap` is how many it may have in flight now; None = no cap.
+    """
 
     agent_index: int
     tree_index: int
@@ -98,6 +101,7 @@ class AgentStatistics:
     load: int
     sent: int
     breaker: BreakerState
+    cap: int | None
 
 
 @dataclass(frozen=True, slots=True)

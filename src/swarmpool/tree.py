@@ -71,12 +71,13 @@ class Tree:
         self._websockets: AgentWebSockets | None = None
         self.limiter = Limiter(
             capacity=options.limit,
-            capacity_per_agent=options.concurrency_per_agent,
+            capacity_per_agent=self._first_cap(),
             queue_timeout=options.queue_timeout,
             max_waiting=options.max_waiting,
             sockets=options.connector_limit,
             make_room=_room_maker(self),
         )
+        self.care.pace(self.limiter)
         self.counts = RequestCounts()
         self.session: ClientSession | None = None
         self._life = Lifecycle()
@@ -95,6 +96,10 @@ class Tree:
     def state(self) -> State:
         """Where the tree is in its life."""
         return self._life.state
+
+    def _first_cap(self) -> int | None:
+        adaptive = self.care.adaptive
+        return self.options.concurrency_per_agent if adaptive is None else adaptive.initial
 
     @property
     def websockets(self) -> AgentWebSockets:

@@ -74,7 +74,15 @@ class View:
         """A frozen record of each agent of this view, in the order of their indices. Works in any state."""
         care = self._tree.care
         return [
-            AgentStatistics(index, agent.tree_index, agent.endpoint, agent.load, agent.sent, care.state(agent))
+            AgentStatistics(
+                agent_index=index,
+                tree_index=agent.tree_index,
+                endpoint=agent.endpoint,
+                load=agent.load,
+                sent=agent.sent,
+                breaker=care.state(agent),
+                cap=self._tree.limiter.cap_of(agent.key),
+            )
             for index, agent in enumerate(self._agents)
         ]
 

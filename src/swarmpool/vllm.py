@@ -31,6 +31,7 @@ from swarmpool.results import REFUSALS, refused, unsent
 from swarmpool.sending import Messages
 
 if TYPE_CHECKING:
+    from swarmpool.adaptive import Adaptive
     from swarmpool.agents import Agent
     from swarmpool.embedding_pool import EmbeddingPool
     from swarmpool.events import PoolEvent
@@ -93,6 +94,7 @@ class VLLMPool(AgentPool):
         hedge: Hedge | None = None,
         seed: int | None = None,
         on_event: Callable[[PoolEvent], object] | None = None,
+        adaptive: Adaptive | None = None,
     ) -> None:
         options = VLLMOptions.resolve(
             model=model,
@@ -125,6 +127,7 @@ class VLLMPool(AgentPool):
             hedge=hedge,
             seed=seed,
             on_event=on_event,
+            adaptive=adaptive,
         )
         self._vllm = options
         self._metadata = Metadata(self._tree)

@@ -9,7 +9,7 @@ import pytest
 from played import kinds, played
 
 from fleetsim import Fleet
-from swarmpool import AgentUnavailable, FailureKind, PoolClosed, QueueTimeout, VLLMPool
+from swarmpool import Adaptive, AgentUnavailable, FailureKind, PoolClosed, QueueTimeout, VLLMPool
 from swarmpool.events import PoolEvent
 from swarmpool.health import Health
 from swarmpool.hedging import Hedge
@@ -468,3 +468,27 @@ def test_each_agent_has_statistics_of_its_own() -> None:
         assert pool.statistics().care.ejected_now == 1
 
     played(work, 3, health=Health(failures=1), concurrency_per_agent=2)
+
+
+# ------------------------------------------------------------------------------------------------ adaptive concurrency
+
+
+def test_an_agent_gets_as_many_as_it_bears() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        await pool.send_all(["hi"] * 400)
+        risen = pool.agent_statistics()[0].cap
+        assert risen is not None
+        assert risen > 4
+        with fleet[0].fault("unavailable"):
+            await asyncio.gather(*[pool.post(0, "hi") for _ in range(50)])
+        fallen = pool.agent_statistics()[0].cap
+        assert fallen is not None
+        assert fallen < risen / 2
+        assert fleet[0].ledger.peak_in_flight <= risen
+
+    played(work, adaptive=Adaptive(initial=4))
+
+
+def test_adaptive_and_a_fixed_cap_exclude_one_another() -> None:
+    with pytest.raises(ValueError, match=r"^adaptive and concurrency_per_agent must not both be given: Adaptive\.max"):
+        VLLMPool([], adaptive=Adaptive(), concurrency_per_agent=3)

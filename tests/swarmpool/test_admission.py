@@ -42,6 +42,29 @@ def test_an_agent_at_its_cap_is_refused_and_others_are_not() -> None:
     assert (doors.in_use_by("a"), doors.in_use_by("b"), doors.in_use_by("c")) == (1, 1, 0)
 
 
+def test_a_cap_that_rises_is_handed_out_at_once_and_one_that_falls_takes_nothing_back() -> None:
+    doors, served = serve_all(10, per_agent=1)
+    doors.admit("a")
+    for name in ("one", "two", "three"):
+        doors.enqueue("a", name)
+    doors.resize("a", 3)
+    assert (served, doors.in_use_by("a"), doors.cap_of("a"), doors.cap_of("b")) == (["one", "two"], 3, 3, 1)
+    doors.resize("a", 1)
+    assert doors.in_use_by("a") == 3
+    for left in (2, 1):
+        doors.release("a")
+        assert (doors.in_use_by("a"), len(served)) == (left, 2)
+    doors.release("a")
+    assert served == ["one", "two", "three"]
+
+
+def test_without_a_cap_there_is_nothing_to_resize() -> None:
+    doors, _ = serve_all(2)
+    assert doors.cap_of("a") is None
+    with pytest.raises(RuntimeError, match="no cap per agent"):
+        doors.resize("a", 2)
+
+
 def test_no_agent_means_no_cap_per_agent() -> None:
     doors, _ = serve_all(3, per_agent=1)
     assert [doors.admit(None) for _ in range(4)] == [True, True, True, False]
@@ -342,6 +365,7 @@ class AdmissionMachine(RuleBasedStateMachine):
             capacity=capacity, capacity_per_agent=per_agent, sockets=sockets, hand_over=self.hand_over
         )
         self.kept = 0
+        self.caps: dict[str, int] = {}
         self.now = 0.0
         self.gone: set[int] = set()
         self.served: list[int] = []
@@ -407,6 +431,18 @@ class AdmissionMachine(RuleBasedStateMachine):
             self.expect_handing_over()
             self.doors.release(agent)
 
+    @rule(agent=st.sampled_from(AGENTS[:-1]), cap=st.integers(1, 4))
+    def resize(self, agent: str, cap: int) -> None:
+        if self.per_agent is not None:
+            self.caps[agent] = cap
+            self.expect_handing_over()
+            self.doors.resize(agent, cap)
+
+    def cap(self, agent: object) -> int:
+        assert self.per_agent is not None
+        assert isinstance(agent, str)
+        return self.caps.get(agent, self.per_agent)
+
     def fits(self, agent: object) -> bool:
         if len(self.held) + self.kept >= self.sockets:
             return False
@@ -414,7 +450,9 @@ class AdmissionMachine(RuleBasedStateMachine):
             return self.kept < self.sockets - 1
         if len(self.held) >= self.capacity:
             return False
-        return agent is None or self.per_agent is None or self.held.count(agent) < self.per_agent
+        if agent is None or self.per_agent is None:
+            return True
+        return self.held.count(agent) < self.cap(agent)
 
     def wants(self, ticket: Ticket) -> object:
         return KEEPER if ticket.owner is KEEPER else ticket.agent
@@ -453,7 +491,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         waiting = Counter(ticket.agent for ticket in self.line if ticket.owner is not KEEPER)
         for agent in waiting:
             if agent is not None and self.per_agent is not None:
-                waiting[agent] = min(waiting[agent], self.per_agent - self.held.count(agent))
+                waiting[agent] = min(waiting[agent], max(0, self.cap(agent) - self.held.count(agent)))
         return min(waiting.total(), min(self.capacity, self.sockets) - len(self.held))
 
     @invariant()
@@ -461,7 +499,10 @@ class AdmissionMachine(RuleBasedStateMachine):
         assert self.doors.in_use == len(self.held) <= self.doors.peak_in_use <= self.capacity
         if self.per_agent is not None:
             for agent in AGENTS[:-1]:
-                assert self.doors.in_use_by(agent) == self.held.count(agent) <= self.per_agent
+                assert agent is not None
+                assert self.doors.in_use_by(agent) == self.held.count(agent)
+                assert self.doors.cap_of(agent) == self.cap(agent)
+                assert self.caps or self.held.count(agent) <= self.per_agent
 
     @invariant()
     def the_heap_holds_at_most_one_entry_per_agent(self) -> None:
