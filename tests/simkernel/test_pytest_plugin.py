@@ -135,6 +135,19 @@ def test_a_plan_must_be_drawn_and_taken(user: pytest.Pytester) -> None:
     )
 
 
+def test_a_plan_that_cannot_be_drawn_names_its_seed(user: pytest.Pytester) -> None:
+    text = """
+    def draw(random):
+        raise LookupError("no steps")
+
+    @pytest.mark.simulated(seeds=[7], plan=draw)
+    async def test_it(plan): pass
+    """
+    run(user, text).stdout.fnmatch_lines(
+        ["E *LookupError: no steps", "E *simkernel: the plan of seed 7 was being drawn"]
+    )
+
+
 PLANNED = """
     def draw(random):
         return [random.randrange(50) for _ in range(random.randrange(20, 60))]

@@ -93,7 +93,13 @@ class Simulated:
 
     def _draw(self, seed: int) -> Plan | None:
         draw = self._wanted.plan
-        return None if draw is None else list(draw(random.Random(f"simkernel plan {seed}")))
+        if draw is None:
+            return None
+        try:
+            return list(draw(random.Random(f"simkernel plan {seed}")))
+        except Exception as error:
+            error.add_note(f"simkernel: the plan of seed {seed} was being drawn")
+            raise
 
     def _run(self, seed: int, plan: Plan | None) -> Outcome:
         given = {"seed": seed, "random": random.Random(f"simkernel test {seed}"), "plan": plan and list(plan)}
