@@ -95,38 +95,33 @@ async def _round(
 async def prewarm(tree: Tree, agents: Sequence[Agent], per_agent: int) -> int:
     """Have `per_agent` connections to each agent open, as far as the limits allow; how many answered.
 
-    Those of one agent are asked at the same time, each over a connection of its own. Their slots are taken by one task,
-    agent after agent: several that took a few slots each could wait for one another for ever.
+    Those of one agent are asked at the same time, each over a connection of its own. Their slots are taken by one task
+    of the tree at a time, agent after agent: several that took a few slots each could wait for one another for ever.
     """
     options = tree.options
     each = min(per_agent, options.limit, options.concurrency_per_agent or per_agent)
-    asking: set[asyncio.Task[list[str | None]]] = set()
-    done: list[asyncio.Task[list[str | None]]] = []
+    asking: list[asyncio.Task[list[str | None]]] = []
+    held: list[Exchange] = []
     try:
-        for agent in agents[: options.limit // each]:
-            exchanges = await _slots(tree, agent, each)
-            task = asyncio.ensure_future(_together(exchanges))
-            asking.add(task)
-            done.append(task)
-            task.add_done_callback(asking.discard)
-        answers = await asyncio.gather(*done)
+        async with tree.warming:
+            for agent in agents[: options.limit // each]:
+                exchanges = [await _slot(tree, agent, held) for _ in range(each)]
+                asking.append(asyncio.ensure_future(_together(exchanges)))
+        answers = await asyncio.gather(*asking)
     finally:
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+        for exchange in held:
+            exchange.end()  # a task that is cancelled before its first step has not
     return sum(reason is None for several in answers for reason in several)
 
 
-async def _slots(tree: Tree, agent: Agent, number: int) -> list[Exchange]:
-    exchanges: list[Exchange] = []
-    try:
-        for _ in range(number):
-            exchanges.append(await tree.admit(agent, _limit(tree)))  # noqa: PERF401 - what is there is given back
-    except BaseException:
-        for exchange in exchanges:
-            exchange.end()
-        raise
-    return exchanges
+async def _slot(tree: Tree, agent: Agent, held: list[Exchange]) -> Exchange:
+    """An exchange with the agent, which is also among the `held` ones from the moment on that it has its slot."""
+    exchange = await tree.admit(agent, _limit(tree))
+    held.append(exchange)
+    return exchange
 
 
 async def _together(exchanges: Sequence[Exchange]) -> list[str | None]:

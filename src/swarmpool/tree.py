@@ -79,6 +79,8 @@ class Tree:
         )
         self.care.pace(self.limiter)
         self.counts = RequestCounts()
+        self.warming = asyncio.Lock()
+        """Whose turn it is to take slots for connections that are to wait: see `readiness.py`."""
         self.session: ClientSession | None = None
         self._life = Lifecycle()
         self._loop: asyncio.AbstractEventLoop | None = None

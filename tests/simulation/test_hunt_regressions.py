@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hunt import AGENT_POOL, CALM, CONTENDED, VLLM_POOL, Kind, attempt
-from hunt.steps import Ask, AskMany, Batch, Fault, Network, Setup, Step, Stream
+from hunt.steps import Ask, AskMany, Batch, CancelAfter, Fault, Network, Setup, Step, Stream, Warm
 
 FOUND: dict[str, tuple[Kind, int, dict[str, Any], list[Step]]] = {
     # A plain agent's answer that the engine gave up midway looked like a whole one.
@@ -27,6 +27,42 @@ FOUND: dict[str, tuple[Kind, int, dict[str, Any], list[Step]]] = {
             Stream(call=7, agent=1),
             Network(what="kill", agent=1),
             AskMany(at=3.0776, call=4),
+        ],
+    ),
+    # `prewarm` made a task of the exchanges that had their slots; cancelled before its first step, it ended none.
+    "prewarming that is cancelled keeps no slot": (
+        AGENT_POOL,
+        1,
+        CALM,
+        [
+            Setup(connector_limit=1),
+            Ask(call=1),
+            Warm(call=2),
+            CancelAfter(call=2, of=2, moment="granted", turns=2),
+        ],
+    ),
+    "prewarming that is refused in its middle keeps no slot": (
+        AGENT_POOL,
+        1,
+        CALM,
+        [
+            Setup(concurrency=3, connector_limit=3, per_agent=1, max_waiting=1),
+            Ask(call=0, agent=1),
+            Ask(call=1, agent=1),
+            Warm(at=0.01, call=2),
+        ],
+    ),
+    # Each had one slot, and waited for the other's.
+    "two that prewarm do not wait for one another": (
+        AGENT_POOL,
+        1,
+        CALM,
+        [
+            Setup(agents=1),
+            Ask(call=0, tokens=2),
+            Ask(call=1, tokens=8),
+            Warm(at=0.01, call=2, per_agent=2),
+            Warm(at=0.02, call=3, per_agent=2),
         ],
     ),
     # A stream whose first try had failed in its body, and which was then dropped, kept its slot: the error that

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from hunt.steps import Ask, AskMany, Batch, CallStep, Stream, Talk
+from hunt.steps import Ask, AskMany, Await, Batch, CallStep, Stream, Talk, Warm
 from hunt.world import Call, Prompt, World
 from swarmpool import AdmissionError, ConnectFailed, MisuseError
 
@@ -70,8 +70,11 @@ def _give_prompts(world: World, step: CallStep, view: Any, asked: Call) -> None:
         asked.prompts = [
             _prompt(world, step, index, spread[index % len(spread)], in_batch=in_batch) for index in range(step.prompts)
         ]
-    elif not isinstance(step, Talk):
+    elif not isinstance(step, (Talk, Warm, Await)):
         asked.prompts = [_prompt(world, step, 0, own)]
+    if isinstance(step, (Warm, Await)):
+        asked.agents = frozenset(agents)
+        return
     asked.agents = frozenset([own, *(each.agent for each in asked.prompts)]) if asked.prompts else frozenset([own])
     world.by_nonce.update((each.nonce, (asked, each)) for each in asked.prompts)
 
@@ -156,10 +159,20 @@ async def _talk(world: World, step: Talk, asked: Call, view: Any) -> None:
             await asyncio.sleep(step.pause)
 
 
+async def _warm(world: World, step: Warm, asked: Call, view: Any) -> None:
+    asked.results.append(await view.prewarm(step.per_agent))
+
+
+async def _await(world: World, step: Await, asked: Call, view: Any) -> None:
+    asked.results.append(await view.wait_ready(step.seconds))
+
+
 _ASKING: dict[type[CallStep], tuple[str, Asking]] = {
     Ask: ("post", _ask),
     Stream: ("stream", _stream),
     Batch: ("post_batch", _batch),
     AskMany: ("send_all", _ask_many),
     Talk: ("websockets", _talk),
+    Warm: ("prewarm", _warm),
+    Await: ("wait_ready", _await),
 }

@@ -28,6 +28,8 @@ _LONG_REST = 1200.0
 _PROMPT = 6.0
 """Seconds in which a few requests are answered when all is well: idle websockets may have to give way first, up to
 5 seconds where the peer is gone."""
+_PROBE = 1.0
+"""Seconds in which an agent that is well has answered its probe."""
 _FIRST_TRY = 1000
 """The number of the first call that tries a slot."""
 
@@ -138,10 +140,11 @@ async def _try_every_slot(world: World) -> None:
 
 
 async def _let_breakers_close(world: World, alive: list[int]) -> None:
-    """One caller to each agent, one after the other."""
-    for agent in alive if world.setup.failures is not None else ():
-        ask(world, 2 * _FIRST_TRY + agent, agent, 1)
+    """Callers to each agent, one after the other: the first may be told that the agent is being probed."""
+    for agent in 2 * alive if world.setup.failures is not None else ():
+        ask(world, 2 * _FIRST_TRY + len(world.calls), agent, 1)
         await _everybody_ends(world)
+        await asyncio.sleep(_PROBE)
 
 
 def _in_reserve(world: World) -> int:

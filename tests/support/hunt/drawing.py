@@ -14,6 +14,7 @@ from typing import Any, get_args
 from hunt.steps import (
     Ask,
     AskMany,
+    Await,
     Batch,
     CallStep,
     Cancel,
@@ -30,6 +31,7 @@ from hunt.steps import (
     Stream,
     Talk,
     View,
+    Warm,
 )
 
 __all__ = ["CALM", "CONTENDED", "GRID", "draw_caring", "draw_contended", "draw_random"]
@@ -104,6 +106,7 @@ def draw_caring(chance: random.Random) -> list[Step]:
         tries=chance.choice((1, 2, 3, 5)),
         unsafe=chance.random() < 0.3,
         failures=chance.choice((None, 1, 2)),
+        asks_health=chance.random() < 0.4,
         hedge_after=chance.choice((None, 0.03, 0.1, 0.5)),
         routing=chance.choice((None, "turn", "least", "two", "sticky")),
     )
@@ -166,7 +169,11 @@ def _call(chance: random.Random, number: int, setup: Setup, at: float | None = N
     }
     if chance.random() < plain:
         return Ask(**common, padding=_LONG if chance.random() < 0.01 else 0)
-    sort = chance.choice(("stream", "stream", "batch", "many", "talk"))
+    sort = chance.choice(("stream", "stream", "batch", "many", "talk", "warm"))
+    if sort == "warm" and chance.random() < 0.3:
+        return Await(**common, seconds=chance.choice((0.2, 3.0)))
+    if sort == "warm":
+        return Warm(**common, per_agent=chance.randint(1, 3))
     if sort == "stream":
         return Stream(
             **common,

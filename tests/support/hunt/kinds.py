@@ -76,7 +76,8 @@ def care(setup: Setup) -> dict[str, Any]:
     retry = Retry(tries=setup.tries, unsafe=setup.unsafe, pause=0.05) if setup.tries > 1 else None
     health = None
     if setup.failures is not None:
-        health = Health(failures=setup.failures, window=2.0, open_seconds=0.3, longest_open_seconds=2.0)
+        probe: Any = "health" if setup.asks_health else "request"
+        health = Health(failures=setup.failures, window=2.0, open_seconds=0.3, longest_open_seconds=2.0, probe=probe)
     hedge = None if setup.hedge_after is None else Hedge(after=setup.hedge_after, share=1.0)
     routing = None if setup.routing is None else _POLICIES[setup.routing]()
     return {"retry": retry, "health": health, "hedge": hedge, "routing": routing, "seed": 1}

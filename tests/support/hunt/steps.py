@@ -12,6 +12,7 @@ from typing import Literal
 __all__ = [
     "Ask",
     "AskMany",
+    "Await",
     "Batch",
     "CallStep",
     "Cancel",
@@ -28,6 +29,7 @@ __all__ = [
     "Stream",
     "Talk",
     "View",
+    "Warm",
 ]
 
 Moment = Literal["called", "granted", "arrived", "answered", "ended"]
@@ -66,9 +68,11 @@ class Setup(Step):
     """Whether the pool knows its agents by a name that has to be looked up."""
     dns_ttl: float | None = None
     tries: int = 1
-    """Of a request, and the next four as well: what the pool does about agents that fail."""
+    """Of a request. This and what follows is what the pool does about agents that fail."""
     unsafe: bool = False
     failures: int | None = None
+    asks_health: bool = False
+    """Whether ejected agents are probed by `/health`."""
     hedge_after: float | None = None
     routing: Literal["turn", "least", "two", "sticky"] | None = None
 
@@ -155,6 +159,20 @@ class Talk(CallStep):
 
     messages: int = 1
     pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Warm(CallStep):
+    """`per_agent` connections to each agent of the view."""
+
+    per_agent: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Await(CallStep):
+    """Who waits up to `seconds` for all agents of the view to be ready."""
+
+    seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -38,6 +38,10 @@ class AnswersAreTheirOwn(Oracle):
         elif call.sort == "websockets":
             for said, heard in call.results:
                 self.must(said == heard, f"{call} said {said!r} and heard {heard!r}")
+        elif call.sort == "prewarm":
+            self._judge_warmth(call, call.results[0])
+        elif call.sort == "wait_ready":
+            self._judge_readiness(call, call.results[0])
         elif call.results or not call.left:
             self._judge_results(call)
 
@@ -49,6 +53,15 @@ class AnswersAreTheirOwn(Oracle):
             self.must(task.cancelled() or not call.was_cancelled, f"{call} was cancelled and ended otherwise")
             if not task.cancelled() and task.exception() is not None:
                 self.must(False, f"{call} raised {task.exception()!r}")
+
+    def _judge_warmth(self, call: Call, warm: int) -> None:
+        disturbed = bool(call.agents & self.world.disturbed) or bool(self.world.closings)
+        self.must(0 <= warm <= self.world.setup.limit, f"{call} has {warm} connections open")
+        self.must(warm > 0 or disturbed or self.world.setup.timeout < _BEHIND, f"{call} has opened no connection")
+
+    def _judge_readiness(self, call: Call, found: Any) -> None:
+        agents = len(found.ready) + len(found.missing)
+        self.must(agents >= len(call.agents), f"{call} tells of {agents} of {len(call.agents)} agents")
 
     def _judge_results(self, call: Call) -> None:
         if len(call.results) != len(call.prompts) and not (call.left and call.sort == "send_all"):

@@ -9,6 +9,7 @@ from swarmpool import QueueTimeout
 
 __all__ = ["LimitsOfTimeHold"]
 
+_ANSWERED = ("post", "stream", "post_batch", "send_all")
 _CLOSE = 0.001  # seconds
 _GOODBYE = 5.1  # seconds: websockets have `close_timeout`, which is 5, to say it
 _ABRUPT = 0.1  # seconds: the rest is cut off
@@ -25,11 +26,13 @@ class LimitsOfTimeHold(Oracle):
         if call.cancelled_at is not None:
             late = now - call.cancelled_at
             self.must(late <= _CLOSE, f"{call} ended {late:.4f} s after it was cancelled")
-        waits_once = not self.world.kind.asks_first and not setup.cares
+        waits_once = (
+            call.sort in ("post", "stream", "post_batch") and not self.world.kind.asks_first and not setup.cares
+        )
         if isinstance(call.raised, QueueTimeout) and setup.queue_timeout is not None and waits_once:
             waited = now - call.began
             self.must(abs(waited - setup.queue_timeout) <= _CLOSE, f"{call} waited {waited:.4f} s for a slot")
-        if call.sort == "websockets":
+        if call.sort not in _ANSWERED:
             return
         for result in call.results:
             tries = 1 + len(getattr(result, "earlier", ()))
