@@ -3,7 +3,7 @@
 - the clock, sleep and entropy of Python, also the copies that modules made by `from time import monotonic`: aiohttp
   would never expire an idle connection in virtual time;
 - sockets, and calls that take a descriptor's number;
-- threads, processes and name services, which raise SimEscape;
+- threads, processes, other loops and name services, which raise SimEscape;
 - of aiohttp and other packages what `foreign.py` tells.
 
 Copies are looked for in every module outside the standard library, once for each module.
@@ -11,6 +11,7 @@ Copies are looked for in every module outside the standard library, once for eac
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import gc
 import os
@@ -50,6 +51,8 @@ def _start_thread(self: threading.Thread) -> None:
 _REAL_START = threading.Thread.start
 
 _ESCAPES: list[tuple[Any, str, str]] = [
+    (asyncio, "new_event_loop", "asyncio.new_event_loop"),
+    (asyncio.events, "new_event_loop", "asyncio.new_event_loop"),
     (subprocess.Popen, "__init__", "subprocess.Popen"),
     (socket, "socketpair", "socket.socketpair"),
     (socket, "fromfd", "socket.fromfd"),

@@ -100,3 +100,13 @@ def test_the_mask_of_a_websocket_comes_from_the_seed() -> None:
         await asyncio.sleep(1)
 
     simkernel.verify(main)  # the masked bytes are in the trace
+
+
+def test_a_second_loop_is_an_escape_before_half_of_it_is_made() -> None:
+    """One that was refused its socket pair said so in a warning, and failed once more as it was thrown away."""
+
+    async def main(net: Net) -> None:
+        asyncio.new_event_loop()
+
+    with pytest.raises(simkernel.SimEscape, match=r"asyncio\.new_event_loop\(\)"):
+        simkernel.run(main)
