@@ -11,11 +11,11 @@ from differential_fleet import (
     UNARY,
     UPLOAD,
     Asked,
-    FleetScenario,
     FleetStage,
     assert_same,
     may_last,
     settle,
+    striking,
     variants,
 )
 
@@ -57,27 +57,6 @@ FAULTS += [parse_fault(written) for written in OTHERWISE]
 ASKED = [pytest.param(fault, asked, id=f"{fault.written()}-{asked}") for fault in FAULTS for asked in asked_for(fault)]
 STANDING = [fault for fault in FAULTS if isinstance(fault, Standing)]
 UPLOADED = [fault for fault in FAULTS if fault.stage in (Stage.CONNECT, Stage.REQUEST)]
-
-
-def striking(fault: Fault, asked: Asked) -> FleetScenario:
-    """The fault strikes a connection that has been used, and another from its beginning."""
-
-    async def strike(stage: FleetStage) -> None:
-        lasts = may_last(fault)
-        async with Fleet(1, keepalive_timeout=60) as fleet:
-            for is_used in (True, False):
-                async with stage.session() as session:
-                    if is_used:
-                        await stage.ask(session, fleet, asked)
-                    async with stage.struck(fleet, fault):
-                        await stage.ask(session, fleet, asked, gives_up=lasts)
-                        await stage.ask(session, fleet, asked, gives_up=lasts)
-                    await stage.ask(session, fleet, asked)
-                    stage.tell_counts()
-                await settle()
-        stage.tell_ledger(fleet.ledger)
-
-    return strike
 
 
 @pytest.mark.parametrize(("fault", "asked"), ASKED)
