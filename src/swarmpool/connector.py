@@ -302,7 +302,10 @@ def has_unread(websocket: ClientWebSocketResponse) -> bool:
 
 
 def abort(websocket: ClientWebSocketResponse) -> None:
-    """End a websocket's connection now, whatever has not been sent."""
+    """End a websocket's connection now, whatever has not been sent, and its heartbeat."""
+    stop_heartbeat = getattr(websocket, "_cancel_heartbeat", None)
+    if stop_heartbeat is not None:  # aiohttp 3.14 starts it anew when the peer's answer to our close comes in
+        stop_heartbeat()
     writer = getattr(websocket, "_writer", None)
     wire = getattr(writer, "transport", None)
     if wire is None:

@@ -36,6 +36,7 @@ FOUND: dict[str, Plan] = {
         Use(name=1, pause=2.0),
         Use(at=0.5, name=2, which=1),
     ),
+    "a websocket's heartbeat went on when it was closed": (Lending(options=(("heartbeat", 4.0),)), Use(name=1)),
     "a session stayed open whose pool's closing was cancelled": (
         Use(name=1, pause=1.0),
         Close(at=0.2, name=2),

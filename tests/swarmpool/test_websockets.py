@@ -150,6 +150,15 @@ async def test_after_close_nothing_is_left_and_nothing_opens() -> None:
 
 
 @pytest.mark.leaks
+async def test_no_heartbeat_is_left_of_a_websocket_that_was_closed() -> None:
+    """aiohttp 3.14 starts it anew when the peer's close frame comes in."""
+    async with WebSocketPeer().serving() as peer:
+        async with WebSocketPool(peer.url, heartbeat=60) as pool, pool.connection() as websocket:
+            assert await echoed(websocket, "hello") == "hello"
+        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]  # no public list
+        assert not [timer for timer in timers if "heartbeat" in repr(timer) and not timer.cancelled()]
+
+
 async def test_a_dropped_pool_says_so_once() -> None:
     async with WebSocketPeer().serving() as peer:
         with warnings.catch_warnings(record=True) as caught:

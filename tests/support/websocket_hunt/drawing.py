@@ -116,12 +116,14 @@ def _lending(chance: Random, sizes: tuple[int | None, ...]) -> Lending:
     _maybe(chance, options, 0.2, "max_idle", (0.1, 1.0))
     _maybe(chance, options, 0.2, "max_session_duration", (0.2, 2.0))
     _maybe(chance, options, 0.1, "mark_refreshed_on_get", (True,))
+    _maybe(chance, options, 0.1, "heartbeat", (4.0,))
     return Lending(
         kind=chance.choice(_KINDS),
         path=chance.choice(("/echo", "/echo", "/echo", "/v1/realtime")),
         options=tuple(options.items()),
         sockets=chance.randint(2, 4),
         slots=chance.randint(1, 3),
+        checks=chance.random() < 0.2,
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from websocket_hunt.steps import Lending
 
 __all__ = ["STANDS", "Agents", "Bare", "Own", "Stand"]
 
+_CHECK = 0.01  # seconds
 LONGEST_MESSAGE = 4096  # bytes; the fleet's oversized one is longer
 
 Sink = Callable[[ConnectionEvent], object]
@@ -35,6 +37,8 @@ class Stand(ABC):
     def __init__(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
         self.pools: list[ConnectionPool[Any]] = []
         self.options: dict[str, Any] = dict(lending.options)
+        if lending.checks:
+            self.options["validate_cb"] = _is_well
         self.session: aiohttp.ClientSession | None = None
         self.build(lending, fleet, sinks)
 
@@ -134,27 +138,33 @@ class Bare(Stand):
 
     def build(self, lending: Lending, fleet: Fleet, sinks: tuple[Sink, Sink]) -> None:
         self._url = f"{fleet[0].url}{lending.path}"
-        self._heartbeat: float | None = self.options.pop("heartbeat", None)
+        self.options.pop("heartbeat", None)  # aiohttp's own `close` leaves its timer behind
         self.pools = [
             self.make(
                 connect_cb=self._connect,
                 close_cb=self._disconnect,
-                validate_cb=lambda websocket: not websocket.closed,
                 seed=1,
                 on_event=sinks[0],
-                **self.options,
+                **{"validate_cb": _is_open, **self.options},
             )
         ]
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         if self.session is None:
             self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
-        return await self.session.ws_connect(
-            self._url, heartbeat=self._heartbeat, max_msg_size=LONGEST_MESSAGE, timeout=aiohttp.ClientWSTimeout()
-        )
+        return await self.session.ws_connect(self._url, max_msg_size=LONGEST_MESSAGE)
 
     async def _disconnect(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         await websocket.close()
+
+
+def _is_open(websocket: aiohttp.ClientWebSocketResponse) -> bool:
+    return not websocket.closed
+
+
+async def _is_well(websocket: aiohttp.ClientWebSocketResponse) -> bool:
+    await asyncio.sleep(_CHECK)
+    return not websocket.closed
 
 
 STANDS: Mapping[str, type[Stand]] = {"own": Own, "agents": Agents, "bare": Bare}

@@ -56,6 +56,7 @@ class Lending(Step):
 
     `agents` are the websockets of two agents of an `AgentPool` of so many `sockets` and `slots`, `own` a WebSocketPool
     with a session of its own, `bare` a ConnectionPool of aiohttp's websockets, to which nobody listens while idle.
+    `checks`: the pool asks for a moment whether a websocket that was idle is well before it hands it out.
     """
 
     kind: Kind = "own"
@@ -63,6 +64,7 @@ class Lending(Step):
     options: tuple[tuple[str, Any], ...] = ()
     sockets: int = 3
     slots: int = 2
+    checks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
