@@ -45,10 +45,9 @@ def _options() -> list[Callable[[Command], Command]]:
         option(
             "--processes", type=Processes(), metavar="N[:restart]", help="Spread over N; 2:restart renews a killed one."
         ),
-        option("--control", type=int, metavar="PORT", help="Where `fleetsim fault` drives it; 0: free port."),
-        option(
-            "--control-token", envvar="FLEETSIM_CONTROL_TOKEN", metavar="TEXT", help="Needed to drive it, on --host."
-        ),
+        option("--control", type=int, metavar="PORT", help="Drives it; 0: free port. Also --control-token."),
+        # Told with --control, for help is to fit a screen. With it the port is on --host.
+        option("--control-token", envvar="FLEETSIM_CONTROL_TOKEN", hidden=True),
     ]
 
 

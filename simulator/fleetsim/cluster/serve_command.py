@@ -27,10 +27,14 @@ __all__ = ["serve"]
 
 @click.command()
 @click.option(
-    "--register", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", required=True, help="Shared."
+    "--register",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    required=True,
+    help="Shared; --rank N if no launcher says.",
 )
 @click.option("--size", type=click.IntRange(min=1), default=1, metavar="N", help="Servers of this rank. [1]")
-@click.option("--rank", type=click.IntRange(min=0), metavar="N", help="Its number. [as the launcher says]")
+@click.option("--rank", type=click.IntRange(min=0), hidden=True)  # told with --register, for help is to fit a screen
 @click.option("--host", default="0.0.0.0", help="Address to listen on. [all]")  # noqa: S104 - other nodes are to reach it
 @click.option("--advertise", default="{host}", metavar="NAME", help="How others reach it. [{host}: its host name]")
 @click.option("--base-port", type=int, metavar="PORT", help="First port of the node, others count on.")
@@ -44,10 +48,7 @@ def serve(
     base_port: int | None,
     **given: Any,
 ) -> int:
-    """Run one rank's servers under mpiexec or srun, known by a file in DIR.
-
-    Example: fleetsim serve --size 64 --register DIR
-    """
+    """Run a rank's servers. Example: fleetsim serve --size 64 --register DIR"""
     ctx = click.get_current_context()
     me = rank_of(os.environ)
     if rank is not None:
