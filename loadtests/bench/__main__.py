@@ -26,9 +26,11 @@ from loadtests.bench.scale_command import scale, soak
 from loadtests.bench.simulated import simulated_cost
 from loadtests.bench.simulated_scale import simulated_scale
 from loadtests.bench.start_up import start_up
+from loadtests.bench.stream_overhead import stream_overhead
 
 _BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "pool": lambda: asyncio.run(pool_overhead()),
+    "stream": lambda: asyncio.run(stream_overhead()),
     "limiter": limiter_cost,
     "start": start_up,
     "connections": lambda: asyncio.run(connection_pool_cost()),
