@@ -14,13 +14,14 @@ from fleetsim.api import make_app
 from fleetsim.engine import Halt
 from fleetsim.exchange import Answer, ApiRequest, EventStream, Reply, Steered, Unary, WebSocket
 from fleetsim.profile import Profile
+from hunt.kinds import DIMENSIONS
 from hunt.world import Call, Prompt, Request, World
 
 __all__ = ["PROFILE", "answers_told_to"]
 
-PROFILE = Profile(ttft=0.05, itl=0.01, output_tokens=8, max_model_len=1_000_000)
+PROFILE = Profile(ttft=0.05, itl=0.01, output_tokens=8, max_model_len=1_000_000, embedding_dimensions=DIMENSIONS)
 
-_REFUSALS = (429, 503)
+_REFUSALS = (400, 413, 422, 429, 503)
 _NONCE = re.compile(rb"n\d+\.\d+")
 
 

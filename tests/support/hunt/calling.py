@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
 
-from hunt.steps import Ask, AskMany, Await, Batch, CallStep, Stream, Talk, Warm
+from hunt.kinds import vector
+from hunt.steps import Ask, AskMany, Await, Batch, CallStep, Embed, Stream, Talk, Warm
 from hunt.world import Call, Prompt, World
-from swarmpool import AdmissionError, ConnectFailed, MisuseError
+from swarmpool import AdmissionError, ConnectFailed, EmbeddingPool, EmbeddingResponse, MisuseError
 
 __all__ = ["LIMIT_OF_A_TALK", "call"]
 
@@ -57,13 +59,18 @@ async def _caller(world: World, step: CallStep, asked: Call, view: Any, asking: 
 
 
 def _is_anybodys(world: World, step: CallStep) -> bool:
-    return (isinstance(step, (Ask, Stream)) and step.anybody) or (isinstance(step, AskMany) and world.setup.cares)
+    return (isinstance(step, (Ask, Stream)) and step.anybody) or (
+        isinstance(step, (AskMany, Embed)) and world.setup.cares
+    )
 
 
 def _give_prompts(world: World, step: CallStep, view: Any, asked: Call) -> None:
     agents = [_tree_index(world, endpoint) for endpoint in view.endpoints]
     own = agents[step.agent % len(agents)]
-    if isinstance(step, (Batch, AskMany)):
+    if isinstance(step, Embed):
+        asked.is_one_request = False
+        asked.prompts = [_text(world, step, index, agents[index % len(agents)]) for index in range(step.texts)]
+    elif isinstance(step, (Batch, AskMany)):
         spread = agents if isinstance(step, AskMany) else [own]
         in_batch = isinstance(step, Batch) or step.how == "send_all_batched"
         asked.is_one_request = step.prompts == 1 or (isinstance(step, Batch) and world.kind.batches)
@@ -83,6 +90,11 @@ def _prompt(world: World, step: CallStep, index: int, agent: int, *, in_batch: b
     nonce = f"n{step.call}.{index}"
     text = f"Tell me of {nonce}!" + "." * (step.padding if isinstance(step, Ask) else 0)
     return Prompt(nonce, text, agent, world.kind.answer(world.fleet.seed, text, step.tokens, in_batch=in_batch))
+
+
+def _text(world: World, step: Embed, index: int, agent: int) -> Prompt:
+    nonce = f"n{step.call}.{index}"
+    return Prompt(nonce, nonce, agent, vector(world.fleet.seed, nonce))
 
 
 def _tree_index(world: World, endpoint: Any) -> int:
@@ -159,6 +171,26 @@ async def _talk(world: World, step: Talk, asked: Call, view: Any) -> None:
             await asyncio.sleep(step.pause)
 
 
+async def _embed(world: World, step: Embed, asked: Call, view: Any) -> None:
+    embedding = EmbeddingPool.over(view, batch_size=2)
+    for told in await embedding.embed_all([each.text for each in asked.prompts]):
+        values = [] if told.embedding is None else told.embedding
+        asked.results.append(_Vector(told, struct.pack(f"<{len(values)}f", *values).hex(), told.text_index))
+
+
+class _Vector:
+    """An `EmbeddingResponse`, read as if its vector were text."""
+
+    def __init__(self, told: EmbeddingResponse, text: str, prompt_index: int | None) -> None:
+        self._told, self.text, self.prompt_index = told, text, prompt_index
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._told, name)
+
+    def __repr__(self) -> str:
+        return repr(self._told)
+
+
 async def _warm(world: World, step: Warm, asked: Call, view: Any) -> None:
     asked.results.append(await view.prewarm(step.per_agent))
 
@@ -173,6 +205,7 @@ _ASKING: dict[type[CallStep], tuple[str, Asking]] = {
     Batch: ("post_batch", _batch),
     AskMany: ("send_all", _ask_many),
     Talk: ("websockets", _talk),
+    Embed: ("embed", _embed),
     Warm: ("prewarm", _warm),
     Await: ("wait_ready", _await),
 }

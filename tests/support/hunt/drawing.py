@@ -22,6 +22,7 @@ from hunt.steps import (
     Close,
     CloseAfter,
     Drop,
+    Embed,
     Fault,
     Moment,
     Network,
@@ -169,7 +170,9 @@ def _call(chance: random.Random, number: int, setup: Setup, at: float | None = N
     }
     if chance.random() < plain:
         return Ask(**common, padding=_LONG if chance.random() < 0.01 else 0)
-    sort = chance.choice(("stream", "stream", "batch", "many", "talk", "warm"))
+    sort = chance.choice(("stream", "stream", "batch", "many", "talk", "warm", "embed"))
+    if sort == "embed":
+        return Embed(**common, texts=chance.randint(1, 5))
     if sort == "warm" and chance.random() < 0.3:
         return Await(**common, seconds=chance.choice((0.2, 3.0)))
     if sort == "warm":

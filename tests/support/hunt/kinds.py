@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fleetsim.api.embeddings import _vector
 from fleetsim.text import snapshot
 from hunt.steps import Setup
 from swarmpool import AgentPool, VLLMPool
@@ -14,9 +15,10 @@ from swarmpool.hedging import Hedge
 from swarmpool.retry import Retry
 from swarmpool.routing import LeastInFlight, Policy, PowerOfTwo, RoundRobin, Sticky
 
-__all__ = ["AGENT_POOL", "MODEL", "VLLM_POOL", "Kind"]
+__all__ = ["AGENT_POOL", "DIMENSIONS", "VLLM_POOL", "Kind", "vector"]
 
-MODEL = "sim"
+DIMENSIONS = 4
+"""Of a vector."""
 
 
 def _plain(prompt: str) -> str:
@@ -54,6 +56,11 @@ class Kind:
         """What a server of the fleet of that seed says to it."""
         seen = prompt if in_batch and self.batches else self.as_seen(prompt)
         return snapshot().choose(b"%d\0%b" % (seed, seen.encode()), tokens).text()
+
+
+def vector(seed: int, text: str) -> str:
+    """What a server of the fleet of that seed makes of it, as text."""
+    return _vector(b"%d\0%b" % (seed, text.encode()), DIMENSIONS).hex()
 
 
 def options(setup: Setup) -> dict[str, Any]:

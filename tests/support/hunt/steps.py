@@ -20,6 +20,7 @@ __all__ = [
     "Close",
     "CloseAfter",
     "Drop",
+    "Embed",
     "Fault",
     "Moment",
     "Network",
@@ -159,6 +160,13 @@ class Talk(CallStep):
 
     messages: int = 1
     pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Embed(CallStep):
+    """`texts` texts are turned into vectors by all agents of the view, two to a request."""
+
+    texts: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

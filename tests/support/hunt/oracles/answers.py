@@ -186,6 +186,8 @@ class NothingIsDoneTwice(Oracle):
     def _see(self, call: Call, prompt: Prompt, result: Any) -> None:
         setup = self.world.setup
         most = setup.tries * (1 + (setup.hedge_after is not None)) if result is None else result.attempts
+        if call.sort == "embed":
+            most += prompt.refused  # what is not taken is sent again, each text by itself
         self.must(prompt.arrived <= most, f"{call}: {prompt.nonce} arrived {prompt.arrived} times of {most}")
         begun = prompt.arrived - prompt.refused
         excused = self._may_repeat(result) or begun <= 1 + self._stale(result)
