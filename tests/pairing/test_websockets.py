@@ -12,7 +12,7 @@ from raw_agent import eventually
 
 from fleetsim import Fleet
 from fleetsim.profile import Profile
-from swarmpool import AgentPool, VLLMPool, WatchedWebSocket
+from swarmpool import AgentPool, VLLMPool, WatchedWebSocket, WebSocketPool
 
 
 async def echoed(websocket: WatchedWebSocket, text: str) -> str:
@@ -120,3 +120,24 @@ async def test_limits_hold_whatever_the_mix_of_websockets_and_requests(seed: int
         end = pool.statistics().connections
         # A dial cancelled as it connects has failed for the client, and the server may have accepted it.
         assert end.opened <= fleet.ledger.opened <= end.opened + end.failed
+
+
+async def test_a_greeting_is_out_of_turn_where_nobody_waits_unless_connect_receives_it() -> None:
+    """vLLM's `/v1/realtime` speaks first."""
+
+    class Greeted(WebSocketPool):
+        async def connect(self, timeout: float) -> WatchedWebSocket:
+            websocket = await super().connect(timeout)
+            await websocket.receive_str()
+            return websocket
+
+    async with Fleet(1) as fleet:
+        url = f"{fleet[0].url}/v1/realtime"
+        async with WebSocketPool(url) as plain, Greeted(url) as greeted:
+            await plain.prewarm(2)
+            await greeted.prewarm(2)
+            await eventually(lambda: plain.statistics().lost == 2)
+            assert (plain.statistics().idle, greeted.statistics().idle) == (0, 2)
+            async with greeted.connection() as websocket:
+                await websocket.send_str('{"type": "hello"}')
+                assert "Unknown event type: hello" in await websocket.receive_str(timeout=30)
