@@ -25,11 +25,11 @@ _REST = 60.0
 """Seconds in which idle connections expire at both ends."""
 _LONG_REST = 1200.0
 """The same where a connection may have lost its peer without being told."""
-_PROMPT = 6.0
+_PROMPT = 7.0
 """Seconds in which a few requests are answered when all is well: idle websockets may have to give way first, up to
 5 seconds where the peer is gone."""
-_PROBE = 1.0
-"""Seconds in which an agent that is well has answered its probe."""
+_WHILE = 1.0
+"""Seconds in which an agent that is well has answered a probe, and what is to happen in a few turns has happened."""
 _FIRST_TRY = 1000
 """The number of the first call that tries a slot."""
 
@@ -100,7 +100,8 @@ async def _come_to_rest(world: World) -> None:
 
 async def _everybody_ends(world: World) -> None:
     await _in_patience([call.task for call in world.calls.values() if call.task is not None])
-    await _in_patience(world.closings)  # some of which the end of a call may have brought about
+    await asyncio.sleep(_WHILE)  # the end of a call may bring about a close, some turns of the loop later
+    await _in_patience(world.closings)
     if not all(closing.done() for closing in world.closings):
         world.complain("all faults are over, and close() never returns")
     for call in world.calls.values():
@@ -144,7 +145,6 @@ async def _let_breakers_close(world: World, alive: list[int]) -> None:
     for agent in 2 * alive if world.setup.failures is not None else ():
         ask(world, 2 * _FIRST_TRY + len(world.calls), agent, 1)
         await _everybody_ends(world)
-        await asyncio.sleep(_PROBE)
 
 
 def _in_reserve(world: World) -> int:
