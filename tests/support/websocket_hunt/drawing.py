@@ -55,6 +55,17 @@ _WEBSOCKET_FAULTS = (
     "oversized_message; size=5000",
 )
 _OTHER_FAULTS = ("accept_fin", "accept_rst", "blackhole", "head_fin", "head_rst", "garbage_status", "delay; seconds=1s")
+_STRIKES = (
+    "reset",
+    "reset",
+    "blackhole",
+    "lose_syn",
+    "partition",
+    "refuse",
+    "fill_backlog",
+    "slow",
+    "bandwidth",
+)
 _STANDING = ("kill", "start_up", "refuse", "accept_paused", "stop_reading", "sigterm_drain", "restart")
 
 
@@ -163,12 +174,14 @@ def _fault(chance: Random, at: float) -> Step:
     if sort < 0.7:
         lasting = chance.choice((0.2, 2.0))
         return ServerFault(at=at, what=chance.choice(_STANDING), which=which, times=None, lasting=lasting)
-    what = chance.choice(("reset", "reset", "blackhole", "lose_syn", "partition", "refuse", "fill_backlog", "slow"))
+    what = chance.choice(_STRIKES)
     settings: dict[str, Any] = {}
-    if what in ("partition", "refuse", "fill_backlog", "slow"):
+    if what not in ("reset", "blackhole", "lose_syn"):
         settings["lasting"] = chance.choice((0.05, 0.5, 3.0))
     if what == "slow":
         settings["factor"] = chance.choice((20, 400))
+    elif what == "bandwidth":
+        settings["bytes_per_second"] = chance.choice((300, 3000))
     return NetFault(at=at, what=what, which=which, settings=tuple(settings.items()))
 
 
