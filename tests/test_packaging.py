@@ -33,7 +33,16 @@ CLIENTS = {
     "fleetsim.proofs.openai_client": {"httpx2", "openai"},
 }
 # And what other extras bring.
-FURTHER = CLIENTS | {"fleetsim.cluster.dask": {"distributed"}}
+FURTHER = CLIENTS | {
+    "fleetsim.cluster.dask": {"distributed"},
+    "swarmpool.prometheus": {"prometheus_client"},
+    "swarmpool.telemetry": {"opentelemetry"},
+    "swarmpool.telemetry.calls": {"opentelemetry"},
+    "swarmpool.telemetry.exchanges": {"opentelemetry"},
+    "swarmpool.telemetry.instrumenting": {"opentelemetry"},
+    "swarmpool.telemetry.meters": {"opentelemetry"},
+}
+OF_FLEETSIM = {name: needed for name, needed in FURTHER.items() if name.startswith("fleetsim")}
 
 CLAIMS = [f"fleetsim.proofs.claims.{path.stem}" for path in PACKAGES["fleetsim"].glob("proofs/claims/[a-z]*.py")]
 # Modules without a test module of their own, and where they are tested instead.
@@ -44,6 +53,11 @@ TESTED_ELSEWHERE = {
     "swarmpool.readiness": "pairing/test_readiness.py",
     "swarmpool.route": "pairing/test_delivery.py",
     "swarmpool.sending": "swarmpool/test_pool.py",  # what the calls of a pool are made of
+    "swarmpool.observing": "pairing/test_telemetry.py",  # the telling, by what is heard
+    "swarmpool.telemetry.calls": "pairing/test_telemetry.py",
+    "swarmpool.telemetry.exchanges": "pairing/test_telemetry.py",
+    "swarmpool.telemetry.instrumenting": "pairing/test_telemetry.py",
+    "swarmpool.telemetry.meters": "pairing/test_telemetry.py",
     "swarmpool.stream_tries": "pairing/test_stream_tries.py",
     "fleetsim.exchange": "fleetsim/test_wire_turn.py",  # types alone: what passes between api and wire
     "fleetsim.faults.kinds": "fleetsim/test_wire_plan.py",  # interfaces alone, and what each kind does in a plan
@@ -118,8 +132,10 @@ def test_simkernel_needs_nothing_but_python_and_its_plugin_pytest() -> None:
 def test_the_library_needs_aiohttp_alone() -> None:
     assert [re.split(r"[<>=!]", need)[0] for need in PROJECT["project"]["dependencies"]] == ["aiohttp"]
     allowed = {"swarmpool", "aiohttp", "yarl", "multidict", *sys.stdlib_module_names}  # the last two are aiohttp's
-    foreign = {name.split(".")[0] for path in sources("swarmpool") for name in imports(path)} - allowed
-    assert foreign == set()
+    foreign = {
+        (module_name("swarmpool", path), name.split(".")[0]) for path in sources("swarmpool") for name in imports(path)
+    }
+    assert {(module, name) for module, name in foreign if name not in allowed | FURTHER.get(module, set())} == set()
 
 
 def test_importing_the_library_loads_hardly_more_than_aiohttp() -> None:
@@ -232,7 +248,7 @@ def test_the_extra_is_what_the_simulator_imports() -> None:
         (name.split(".")[0], module_name("fleetsim", path)) for path in sources("fleetsim") for name in imports(path)
     }
     plugin = {("pytest", "fleetsim.pytest_plugin"), ("pytest", "fleetsim.testing.gate")}
-    further = {(needed, name) for name, all_needed in FURTHER.items() for needed in all_needed}
+    further = {(needed, name) for name, all_needed in OF_FLEETSIM.items() for needed in all_needed}
     assert {pair for pair in foreign if pair[0] not in allowed} == plugin | further
 
 

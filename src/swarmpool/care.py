@@ -82,8 +82,10 @@ class Care:
         self.events = PoolEvents(options.on_event)
         self.adaptive = options.adaptive
         self.pacing: Pacing | None = None
-        self.plain = options.retry is None and options.health is None and options.adaptive is None
-        """Whether a request to a named agent is just sent."""
+        self.moves = not (options.retry is None and options.health is None and options.adaptive is None)
+        """Whether a prompt among many may go elsewhere for the sake of its agent."""
+        self.plain = not self.moves
+        """Whether a request to a named agent is just sent: nobody cares how it goes, nor is told."""
         self._breakers: dict[str, Breaker] = {}
         self._pauses: set[asyncio.Future[None]] = set()
 

@@ -85,10 +85,12 @@ class _CountedHandler(ResponseHandler):
         self._alive = alive
         self._dial = _dialing.get()
         self._wire: asyncio.Transport | None = None
+        self._connected_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._wire = cast(asyncio.Transport, transport)  # uvloop's derive from nothing
+        self._connected_at = self._loop.time()
         self._alive.add(self)
         self._sockets.connected(self)
         if self._dial is not None:
@@ -140,6 +142,8 @@ class _CountedHandler(ResponseHandler):
         self._wire = None
         self._alive.discard(self)
         self._sockets.lost(self)
+        if self._sockets.on_lost is not None:
+            self._sockets.on_lost(self._loop.time() - self._connected_at)
 
 
 def _close_now(wire: Any) -> None:

@@ -173,6 +173,12 @@ class EmbeddingPool(AgentPool):
 
     # ------------------------------------------------------------------------------------------------ the inside
 
+    _operation = "embeddings"
+
+    @property
+    def _model_asked(self) -> str | None:
+        return self._embedding.model
+
     def _view(self, agents: Iterable[Agent]) -> Self:
         view = super()._view(agents)
         view._embedding = self._embedding  # noqa: SLF001 - ours too; the root of a pool over another has none

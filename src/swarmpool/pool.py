@@ -238,7 +238,7 @@ class AgentPool(Sender):
             return composed if isinstance(composed, Response) else (await self._tree.admit(agent, limit), composed)
 
         route = partial(self._route, agent_index, movable=agent_index is None, key=key)
-        tries = StreamTries(self._tree, route, begin)
+        tries = StreamTries(self._tree, route, begin, self._call)
         return Stream(
             StreamPlan(
                 tries=tries,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarmpool.delivery import Delivery, Once, Try, of_all
 from swarmpool.formats import Delta, Reply, encode, generate_body, read_generate, read_generate_delta
+from swarmpool.observing import ObservedCall, observed
 from swarmpool.options import count_or_none, text
 from swarmpool.responses import Response
 from swarmpool.results import judge, result
@@ -29,6 +30,9 @@ Messages = Sequence[Mapping[str, Any]]
 
 class Sender(View):
     """A view with what its calls are made of."""
+
+    _operation = "text_completion"
+    """What OpenTelemetry calls what its agents are asked for: a `gen_ai.operation.name`."""
 
     # ------------------------------------------------------------------- what a subclass with another dialect overrides
 
@@ -59,6 +63,11 @@ class Sender(View):
     def _stream_sampling(self, sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         """`sampling` of a request whose answer is to be a stream."""
         return {**sampling, "stream": True}
+
+    @property
+    def _model_asked(self) -> str | None:
+        """The model that requests name; None where it is the servers' own."""
+        return None
 
     def _read_whole(self, body: bytes) -> Reply:
         """The reply in the body of a 2xx answer; raises `ShapeError`."""
@@ -124,14 +133,27 @@ class Sender(View):
     def _movable(self) -> bool:
         """Whether a prompt among many may go to another agent than the one whose turn it is."""
         care = self._tree.care
-        return not care.plain or care.follows_policy or care.hedging is not None
+        return care.moves or care.follows_policy or care.hedging is not None
+
+    def _call(self, operation: str | None = None) -> ObservedCall | None:
+        """A call begins; None if nobody is to be told."""
+        observer = self._tree.observer
+        return None if observer is None else observer.call(operation or self._operation, self._model_asked)
 
     async def _deliver(
-        self, send: Once, place: int | None, *, movable: bool = True, key: Key | None = None
+        self,
+        send: Once,
+        place: int | None,
+        *,
+        movable: bool = True,
+        key: Key | None = None,
+        operation: str | None = None,
     ) -> list[Response]:
         """The results of a request that may take several tries; counted once."""
         self._tree.check_open()
-        results = await Delivery(self._tree, self._route(place, movable=movable, key=key), send).run()
+        delivery = Delivery(self._tree, self._route(place, movable=movable, key=key), send)
+        call = self._call(operation)
+        results = await (delivery.run() if call is None else observed(call, delivery.run()))
         self._tree.counts.count(of_all(results).kind)
         return results
 

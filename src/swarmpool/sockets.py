@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -99,6 +100,8 @@ class Sockets:
         self._dials: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._emptied: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.on_lost: Callable[[float], object] | None = None
+        """Called with the seconds that each socket was connected for."""
 
     @property
     def open(self) -> int:

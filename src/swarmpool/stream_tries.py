@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from swarmpool.delivery import attempt_of, note, told
@@ -19,6 +20,7 @@ from swarmpool.route import Guard, Route
 
 if TYPE_CHECKING:
     from swarmpool.exchange import Exchange
+    from swarmpool.observing import ObservedCall
     from swarmpool.tree import Tree
 
 __all__ = ["Begun", "StreamTries"]
@@ -31,9 +33,15 @@ class StreamTries:
     """`begin` makes ready a try at a place of the view, or has a failed `Response` if that cannot be."""
 
     def __init__(
-        self, tree: Tree, route: Callable[[], Route], begin: Callable[[int], Awaitable[Begun | Response]]
+        self,
+        tree: Tree,
+        route: Callable[[], Route],
+        begin: Callable[[int], Awaitable[Begun | Response]],
+        call: Callable[[], ObservedCall | None],
     ) -> None:
         self._tree = tree
+        self._begin_call = call
+        self._call: ObservedCall | None = None
         self._make_route = route
         self._begin = begin
         self._route: Route | None = None
@@ -49,21 +57,25 @@ class StreamTries:
         """Make the next try ready; a `Response` is the end. Raises what an admission raises if nothing was sent yet."""
         try:
             return await self._next()
-        except REFUSALS:
-            if self._failed is None:
-                raise
-            return self._failed
+        except BaseException as error:
+            if self._failed is not None and isinstance(error, REFUSALS):
+                return self._failed
+            if self._call is not None:
+                self._call.raised(error)
+            raise
 
     async def _next(self) -> Begun | Response:
         care = self._tree.care
         if self._route is None or self._budget is None:
             self._route = self._make_route()
             self._budget = Budget(care.retry, care.random, asyncio.get_running_loop().time())
+            self._call = self._begin_call()
         self._budget.tries += 1
         self.place = self._route.choose()
         self._guard = self._route.guard(self.place)
         try:
-            begun = await self._begin(self.place)
+            with nullcontext() if self._call is None else self._call.current():
+                begun = await self._begin(self.place)
         except BaseException:
             self._guard.lost()
             raise
@@ -93,4 +105,7 @@ class StreamTries:
         if response is self._failed and self._trying:
             self._earlier.pop()  # it was to be tried again, and that try was never sent
         self._tree.counts.count(response.kind)
-        return told(response, self._earlier)
+        response = told(response, self._earlier)
+        if self._call is not None:
+            self._call.ended(response)
+        return response

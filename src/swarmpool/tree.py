@@ -24,7 +24,7 @@ import math
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from swarmpool.agents import Agent
@@ -37,7 +37,7 @@ from swarmpool.exchange import Exchange
 from swarmpool.lifecycle import Lifecycle, State
 from swarmpool.limiter import Limiter
 from swarmpool.sockets import SocketStatistics
-from swarmpool.statistics import PoolStatistics, RequestCounts
+from swarmpool.statistics import AgentStatistics, PoolStatistics, RequestCounts
 from swarmpool.watched import WatchedWebSocket
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from swarmpool.agent_websockets import AgentWebSockets
     from swarmpool.endpoints import AgentEndpoint
+    from swarmpool.observing import Observer
     from swarmpool.options import PoolOptions
 
 __all__ = ["Tree"]
@@ -81,6 +82,8 @@ class Tree:
         self.counts = RequestCounts()
         self.warming = asyncio.Lock()
         """Whose turn it is to take slots for connections that are to wait: see `readiness.py`."""
+        self.observer: Observer | None = None
+        self._make_exchange: Callable[..., Exchange] = Exchange
         self.session: ClientSession | None = None
         self._life = Lifecycle()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,6 +115,14 @@ class Tree:
             self._websockets = AgentWebSockets(_opener(self))
             self._websockets.bind(self.limiter)
         return self._websockets
+
+    def observe(self, observer: Observer | None) -> None:
+        """Have `observer` told of every call, exchange and connection from now on; None ends that."""
+        self.observer = observer
+        self.care.plain = observer is None and not self.care.moves
+        self._make_exchange = Exchange if observer is None else observer.exchange
+        if self._connector is not None:
+            self._connector.sockets.on_lost = None if observer is None else observer.connection_lost
 
     def make_room(self) -> None:
         """Somebody waits because websockets keep sockets: have idle ones given up."""
@@ -163,7 +174,7 @@ class Tree:
         assert session is not None
         assert self._loop is not None
         watched = self._deadlines if timeout == self.options.timeout else None
-        exchange = Exchange(
+        exchange = self._make_exchange(
             self, session, agent, queue_seconds=queued, timeout=timeout, loop=self._loop, watched=watched
         )
         self._exchanges.add(exchange)
@@ -226,6 +237,21 @@ class Tree:
             care=self.care.statistics(self.agents),
         )
 
+    def agent_statistics(self, agents: Iterable[Agent]) -> list[AgentStatistics]:
+        """A record of each of `agents`, those of a view."""
+        return [
+            AgentStatistics(
+                agent_index=index,
+                tree_index=agent.tree_index,
+                endpoint=agent.endpoint,
+                load=agent.load,
+                sent=agent.sent,
+                breaker=self.care.state(agent),
+                cap=self.limiter.cap_of(agent.key),
+            )
+            for index, agent in enumerate(agents)
+        ]
+
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         options = self.options
         ensure_descriptors(options.connector_limit)
@@ -238,6 +264,8 @@ class Tree:
             headers=options.headers,
             websocket_class=WatchedWebSocket,
         )
+        if self.observer is not None:
+            self._connector.sockets.on_lost = self.observer.connection_lost
         self._loop = loop
         self._deadlines = Deadlines(loop)
         remains = _Remains(self.name, self.session, self._connector, loop)

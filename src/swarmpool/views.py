@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from swarmpool.errors import BadIndex, EmptyPool
 from swarmpool.options import seconds
-from swarmpool.statistics import AgentStatistics
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from swarmpool.agents import Agent
     from swarmpool.endpoints import AgentEndpoint
     from swarmpool.limiter import Limiter
-    from swarmpool.statistics import PoolStatistics
+    from swarmpool.statistics import AgentStatistics, PoolStatistics
     from swarmpool.tree import Tree
 
 __all__ = ["View"]
@@ -72,19 +71,7 @@ class View:
 
     def agent_statistics(self) -> list[AgentStatistics]:
         """A frozen record of each agent of this view, in the order of their indices. Works in any state."""
-        care = self._tree.care
-        return [
-            AgentStatistics(
-                agent_index=index,
-                tree_index=agent.tree_index,
-                endpoint=agent.endpoint,
-                load=agent.load,
-                sent=agent.sent,
-                breaker=care.state(agent),
-                cap=self._tree.limiter.cap_of(agent.key),
-            )
-            for index, agent in enumerate(self._agents)
-        ]
+        return self._tree.agent_statistics(self._agents)
 
     def __len__(self) -> int:
         return self.size

@@ -189,6 +189,12 @@ class VLLMPool(AgentPool):
 
     # ------------------------------------------------------------------------------------------------ the dialect
 
+    _operation = "chat"
+
+    @property
+    def _model_asked(self) -> str | None:
+        return self._vllm.model
+
     def _compose_now(
         self, prompt: str | None, max_tokens: int | None, messages: Messages | None, sampling: Mapping[str, Any]
     ) -> tuple[str, bytes] | None:
@@ -336,7 +342,7 @@ class VLLMPool(AgentPool):
             return await self._send_batch(place, prompts, numbers, max_tokens, sampling, attempt)
 
         place = None if movable and self._tree.care.follows_policy else agent_index
-        return await self._deliver(once, place, movable=movable)
+        return await self._deliver(once, place, movable=movable, operation="text_completion")
 
     async def _send_batch(
         self,
