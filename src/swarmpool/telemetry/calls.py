@@ -34,7 +34,10 @@ class TracedCall:
 
     def current(self) -> AbstractContextManager[object]:
         """The scope in which this call's span is the parent."""
-        return use_span(self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
+        scope: AbstractContextManager[object] = use_span(
+            self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False
+        )
+        return scope
 
     def ended(self, response: Response) -> None:
         """It has its result."""
