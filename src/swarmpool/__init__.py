@@ -1,5 +1,6 @@
 """One aiohttp session for a whole tree of vLLM agents: every sub-pool shares it, and every limit is kept."""
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,8 @@ __all__ = [
     "WrongEventLoop",
     "__version__",
 ]
+
+logging.getLogger("swarmpool").addHandler(logging.NullHandler())  # silent, unless a program asks to hear it
 
 # Not every program needs these: they are imported when first asked for.
 _LAZY = {

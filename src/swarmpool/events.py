@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from swarmpool.event_log import EventLog
 from swarmpool.responses import FailureKind
 
 __all__ = ["PoolEvent", "PoolEventKind", "PoolEvents"]
@@ -42,11 +43,15 @@ class PoolEvent:
 
 
 class PoolEvents:
-    """Counts the events, and gives them to the listener. One that raises changes nothing; the first time is logged."""
+    """Counts the events, logs them, and gives them to the listener.
+
+    A listener that raises changes nothing; the first time is logged.
+    """
 
     def __init__(self, listener: Callable[[PoolEvent], object] | None) -> None:
         self._listener = listener
         self._complained = False
+        self._log = EventLog()
         self.sequence = 0
         self.counts: dict[PoolEventKind, int] = dict.fromkeys(PoolEventKind, 0)
 
@@ -63,10 +68,19 @@ class PoolEvents:
         """It has happened."""
         self.sequence += 1
         self.counts[kind] += 1
-        if self._listener is None:
+        level = self._log.level(kind, url)
+        logged = logger.isEnabledFor(level)
+        if not logged and self._listener is None:
             return
+        event = PoolEvent(self.sequence, at, kind, agent, url, failure, seconds)
+        if logged:
+            self._log.write(level, event)
+        if self._listener is not None:
+            self._tell(self._listener, event)
+
+    def _tell(self, listener: Callable[[PoolEvent], object], event: PoolEvent) -> None:
         try:
-            self._listener(PoolEvent(self.sequence, at, kind, agent, url, failure, seconds))
+            listener(event)
         except Exception as error:  # noqa: BLE001 - a listener's failure is nobody else's
             if not self._complained:
                 self._complained = True

@@ -157,7 +157,8 @@ class Stream(AsyncIterator[StreamChunk]):
         self._give_up()
 
     def __del__(self) -> None:
-        exchange, loop = self._exchange, self._loop
+        exchange: Exchange | None = getattr(self, "_exchange", None)  # the constructor of a subclass may have failed
+        loop = getattr(self, "_loop", None)
         if exchange is None or exchange.over or loop is None:
             return
         if loop.is_closed():

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from swarmpool.agents import Agent
+    from swarmpool.care import Care
     from swarmpool.endpoints import AgentEndpoint
     from swarmpool.limiter import Limiter
-    from swarmpool.statistics import AgentStatistics, PoolStatistics
+    from swarmpool.statistics import AgentStatistics, CareStatistics, PoolStatistics
     from swarmpool.tree import Tree
 
 __all__ = ["View"]
@@ -85,7 +86,7 @@ class View:
             f"requests: {admission.in_flight} of {now.limit} in flight, {admission.waiting} waiting, "
             f"{now.requests.succeeded} ok, {now.requests.failed} failed | "
             f"connections: {sockets.open} of {now.connector_limit} open ({sockets.idle} idle), "
-            f"{sockets.opened} opened, {sockets.reused} reused>"
+            f"{sockets.opened} opened, {sockets.reused} reused{_care(self._tree.care, now.care)}>"
         )
 
     # For people who read internals: the one session, the limiter, the endpoints.
@@ -176,6 +177,18 @@ class View:
         if not agents:
             raise EmptyPool("this view has no agents")
         return agents[self._checked(agent_index)]
+
+
+def _care(care: Care, now: CareStatistics) -> str:
+    """What is done about agents that fail or are slow, as far as it is on."""
+    on = {
+        f"{now.ejected_now} ejected now": care.health is not None,
+        f"{now.retried} retried": care.retry.tries > 1,
+        f"{now.hedged} hedged": care.hedging is not None,
+        f"routing {type(care.policy).__name__}": care.follows_policy,
+    }
+    shown = ", ".join(words for words, is_on in on.items() if is_on)
+    return shown and f" | care: {shown}"
 
 
 def _whole(name: str, value: Any) -> int:

@@ -31,6 +31,6 @@ def test_a_listener_that_raises_changes_nothing_and_is_told_of_once(caplog: pyte
     events = PoolEvents(broken)
     with caplog.at_level(logging.WARNING, "swarmpool"):
         for _ in range(3):
-            events.note(PoolEventKind.EJECTED, 0, "", 0.0)
+            events.note(PoolEventKind.RETRIED, 0, "", 0.0)
     assert [record.getMessage() for record in caplog.records] == ["a listener of a pool raised ValueError"]
     assert events.sequence == 3

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from raw_agent import RawAgent
 
-from swarmpool import AgentEndpoint, AgentPool, BadIndex, EmptyPool, VLLMPool
+from swarmpool import AgentEndpoint, AgentPool, BadIndex, EmptyPool, Health, Hedge, Retry, Sticky, VLLMPool
 
 AGENTS = [AgentEndpoint(f"n{number}", 8000 + number, {"rack": "ab"[number % 2]}) for number in range(6)]
 
@@ -182,6 +182,17 @@ async def test_the_repr_is_the_debug_view() -> None:
         assert repr(pool) == f"<AgentPool OPEN 3 agents | {shown}"
         assert repr(pool.slice(0, 2)) == f"<AgentPool OPEN 2 of 3 agents | {shown}"
     assert repr(pool).startswith("<AgentPool CLOSED 3 agents")
+
+
+async def test_the_repr_says_what_is_done_about_agents_that_fail_where_that_is_on() -> None:
+    dead = ("127.0.0.1", 1)
+    async with RawAgent() as agent:
+        care: dict[str, Any] = {"retry": Retry(pause=0.001, tries=2), "health": Health(failures=2), "hedge": Hedge()}
+        async with AgentPool([agent.endpoint, dead], **care) as pool:
+            await pool.post(1, "hi")
+            assert repr(pool.slice(0, 1)).endswith(" | care: 1 ejected now, 1 retried, 0 hedged>")
+        async with AgentPool([agent.endpoint], health=Health(), routing=Sticky()) as pool:
+            assert repr(pool).endswith("0 reused | care: 0 ejected now, routing Sticky>")
 
 
 async def test_internals_that_people_read_are_there_in_every_view() -> None:
