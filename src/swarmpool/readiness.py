@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarmpool.errors import QueueTimeout, TooManyWaiting
 from swarmpool.fanout import Turns, as_finished
 from swarmpool.progress import Progress
 
@@ -24,6 +25,7 @@ __all__ = ["Readiness", "ask_health", "prewarm", "wait_ready"]
 
 _HEALTH_SECONDS = 5.0
 _LONGEST_PAUSE = 5.0
+_NOT_ASKED = "not asked yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +58,17 @@ async def wait_ready(
     """Ask those that are not ready again and again, until `minimum` are or `timeout` seconds have gone by."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    reasons: dict[Agent, str | None] = dict.fromkeys(agents, "not asked yet")
+    reasons: dict[Agent, str | None] = dict.fromkeys(agents, _NOT_ASKED)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as limit:
             while not await _round(tree, reasons, minimum, progress):
                 await tree.care.pause(interval)
                 tree.check_open()
                 interval = min(2 * interval, max(interval, _LONGEST_PAUSE))
     except TimeoutError:
-        pass  # what is known by now is the answer
+        if not limit.expired():
+            raise  # a callback's own
+        # what is known by now is the answer
     missing = [(agent.endpoint, reason) for agent, reason in reasons.items() if reason is not None]
     ready = [agent.endpoint for agent, reason in reasons.items() if reason is None]
     return Readiness(tuple(ready), tuple(missing), loop.time() - begun)
@@ -77,7 +81,12 @@ async def _round(
     asked = [agent for agent, reason in reasons.items() if reason is not None]
 
     async def ask(_: int, agent: Agent) -> tuple[Agent, str | None]:
-        return agent, await ask_health(tree, agent)
+        if reasons[agent] == _NOT_ASKED:
+            reasons[agent] = "no answer yet"
+        try:
+            return agent, await ask_health(tree, agent)
+        except (QueueTimeout, TooManyWaiting) as refusal:
+            return agent, str(refusal)  # the pool has other things to do just now
 
     answers = as_finished(Turns(asked, 1, None), min(tree.options.limit, max(1, len(asked))), ask)
     ready = len(reasons) - len(asked)
@@ -96,7 +105,8 @@ async def prewarm(tree: Tree, agents: Sequence[Agent], per_agent: int) -> int:
     """Have `per_agent` connections to each agent open, as far as the limits allow; how many answered.
 
     Those of one agent are asked at the same time, each over a connection of its own. Their slots are taken by one task
-    of the tree at a time, agent after agent: several that took a few slots each could wait for one another for ever.
+    of the tree at a time, agent after agent, and while slots are held that are not in use yet nobody waits for another:
+    whoever has it may wait for ours, and an agent's cap may have sunk to what we hold.
     """
     options = tree.options
     each = min(per_agent, options.limit, options.concurrency_per_agent or per_agent)
@@ -105,7 +115,8 @@ async def prewarm(tree: Tree, agents: Sequence[Agent], per_agent: int) -> int:
     try:
         async with tree.warming:
             for agent in agents[: options.limit // each]:
-                exchanges = [await _slot(tree, agent, held) for _ in range(each)]
+                exchanges = [await _first_slot(tree, agent, held)]
+                exchanges += _further_slots(tree, agent, held, each - 1)
                 asking.append(asyncio.ensure_future(_together(exchanges)))
         answers = await asyncio.gather(*asking)
     finally:
@@ -117,11 +128,20 @@ async def prewarm(tree: Tree, agents: Sequence[Agent], per_agent: int) -> int:
     return sum(reason is None for several in answers for reason in several)
 
 
-async def _slot(tree: Tree, agent: Agent, held: list[Exchange]) -> Exchange:
+async def _first_slot(tree: Tree, agent: Agent, held: list[Exchange]) -> Exchange:
     """An exchange with the agent, which is also among the `held` ones from the moment on that it has its slot."""
     exchange = await tree.admit(agent, _limit(tree))
     held.append(exchange)
     return exchange
+
+
+def _further_slots(tree: Tree, agent: Agent, held: list[Exchange], wanted: int) -> list[Exchange]:
+    """As many more as are free now."""
+    taken: list[Exchange] = []
+    while len(taken) < wanted and (exchange := tree.admit_nowait(agent, _limit(tree))) is not None:
+        taken.append(exchange)
+        held.append(exchange)
+    return taken
 
 
 async def _together(exchanges: Sequence[Exchange]) -> list[str | None]:

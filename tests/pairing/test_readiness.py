@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from played import played
 
 from fleetsim import Fleet
-from swarmpool import EmptyPool, PoolClosed, VLLMPool
+from swarmpool import Adaptive, EmptyPool, PoolClosed, VLLMPool
 from swarmpool.progress import Progress
 
 
@@ -55,7 +56,7 @@ def test_an_agent_that_says_nothing_does_not_hold_up_the_others() -> None:
         with fleet[0].fault("delay", seconds="60s"):
             found = await pool.wait_ready(3.0)
         assert len(found.ready) == 2
-        assert [why for _, why in found.missing] == ["not asked yet"]
+        assert [why for _, why in found.missing] == ["no answer yet"]
 
     played(work, 3)
 
@@ -149,3 +150,52 @@ def test_a_prewarming_that_is_cancelled_leaves_nothing_under_way() -> None:
             assert pool.statistics().admission.in_flight == 0
 
     played(work, 4, concurrency=3)
+
+
+@pytest.mark.parametrize("limits", [{"queue_timeout": 0.5}, {"max_waiting": 0}], ids=lambda limits: next(iter(limits)))
+def test_a_pool_that_has_no_slot_just_now_does_not_end_the_wait(limits: dict[str, Any]) -> None:
+    """`QueueTimeout` is a TimeoutError, and was taken for the end of the time: nobody had been asked."""
+
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="10s", times=1):
+            blocking = asyncio.create_task(pool.post(0, "hi"))
+            await fleet.ledger.wait_for(requests=1)
+            found = await pool.wait_ready(60.0)
+            assert len(found.ready) == 2
+            assert 9.0 < found.seconds < 20.0
+            assert (await blocking).success
+
+    played(work, concurrency=1, **limits)
+
+
+def test_a_progress_callback_may_raise_a_timeout_of_its_own() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        def progress(_: Progress) -> None:
+            raise TimeoutError("a callback's")
+
+        with pytest.raises(TimeoutError, match="a callback's"):
+            await pool.wait_ready(60.0, progress=progress)
+
+    played(work)
+
+
+def test_prewarming_keeps_within_what_an_agent_bears() -> None:
+    """It waited for slots that nobody could give back but itself."""
+
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        assert await asyncio.wait_for(pool.prewarm(3), 60.0) == 4
+
+    played(work, adaptive=Adaptive(initial=2))
+
+
+def test_prewarming_holds_no_slot_while_it_waits_for_another() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="600s", times=1):
+            blocking = asyncio.create_task(pool.post(0, "hi"))
+            await fleet.ledger.wait_for(requests=1)
+            assert await asyncio.wait_for(pool.prewarm(2), 60.0) == 1
+            assert (await pool.post(0, "hi")).success
+            blocking.cancel()
+            await asyncio.wait([blocking])
+
+    played(work, 1, concurrency=2)
