@@ -125,12 +125,14 @@ class PoolCollector(Collector):
         load = GaugeMetricFamily("swarmpool_agent_load", "Requests in flight to it and waiting for it.", labels=labels)
         sent = CounterMetricFamily("swarmpool_agent_sent", "Requests that got a slot for it.", labels=labels)
         ejected = GaugeMetricFamily("swarmpool_agent_ejected", "1 if its breaker is not closed.", labels=labels)
-        # An agent that is listed twice is one server: its breaker is one, and its requests are added up.
-        for url, (in_hand, so_far, is_out) in _by_url(agents).items():
-            load.add_metric([self._name, url], in_hand)
-            sent.add_metric([self._name, url], so_far)
-            ejected.add_metric([self._name, url], is_out)
-        yield from (load, sent, ejected)
+        cap = GaugeMetricFamily("swarmpool_agent_cap", "Requests it may have in flight now.", labels=labels)
+        for url, same in _by_url(agents).items():
+            load.add_metric([self._name, url], sum(agent.load for agent in same))
+            sent.add_metric([self._name, url], sum(agent.sent for agent in same))
+            ejected.add_metric([self._name, url], same[0].breaker is not BreakerState.CLOSED)
+            if same[0].cap is not None:
+                cap.add_metric([self._name, url], same[0].cap)
+        yield from (load, sent, ejected, cap)
 
     def _gauge(self, place: str, counts: str, value: float) -> Metric:
         family = GaugeMetricFamily(_metric(place), counts, labels=["pool"])
@@ -154,10 +156,9 @@ def _at(record: object, place: str) -> float:
     return record
 
 
-def _by_url(agents: list[AgentStatistics]) -> dict[str, tuple[int, int, bool]]:
-    found: dict[str, tuple[int, int, bool]] = {}
+def _by_url(agents: list[AgentStatistics]) -> dict[str, list[AgentStatistics]]:
+    """An agent that is listed twice is one server: its breaker and its cap are one, and its requests are added up."""
+    found: dict[str, list[AgentStatistics]] = {}
     for agent in agents:
-        load, sent, _ = found.get(agent.endpoint.url, (0, 0, False))
-        is_out = agent.breaker is not BreakerState.CLOSED
-        found[agent.endpoint.url] = (load + agent.load, sent + agent.sent, is_out)
+        found.setdefault(agent.endpoint.url, []).append(agent)
     return found

@@ -97,6 +97,13 @@ async def test_an_ejected_agent_shows_and_a_view_gives_its_own_agents_only() -> 
             )
 
 
+async def test_the_cap_of_an_agent_is_given_where_there_is_one() -> None:
+    async with AgentPool([("node0", 8000)], concurrency_per_agent=7) as capped, AgentPool([("node0", 8000)]) as free:
+        of_node0 = ("swarmpool_agent_cap", (("agent", "http://node0:8000"),))
+        assert scraped(PoolCollector(capped))[of_node0] == 7
+        assert of_node0 not in scraped(PoolCollector(free))
+
+
 async def test_two_pools_in_one_registry_are_told_apart_by_their_name() -> None:
     async with RawAgent() as agent, AgentPool([agent.endpoint]) as one, AgentPool([agent.endpoint]) as other:
         await one.post(0, "hi")
