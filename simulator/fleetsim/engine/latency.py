@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from fleetsim.engine.halts import AbortedError, EngineHaltedError
+from fleetsim.engine.jitter import jitter
 from fleetsim.engine.jobs import Generation, Job
 from fleetsim.profile import Profile
 
@@ -25,8 +25,6 @@ __all__ = ["LatencyEngine"]
 # Without latency a stream would keep the loop for its whole length; vLLM too hands outputs over in slices of 128
 # (VLLM_V1_OUTPUT_PROC_CHUNK_SIZE).
 _SLICE = 128
-
-Draw = Callable[[float], float]
 
 
 class _Running:
@@ -55,7 +53,7 @@ class LatencyEngine:
         self._itl = profile.itl
         self._prefill_per_token = profile.prefill_per_token
         self._instant = not (profile.ttft or profile.itl or profile.prefill_per_token)
-        self._draw = self._steady_draw = _jitter(profile, chance)
+        self._draw = self._steady_draw = jitter(profile.jitter, profile.spread, chance)
         self._varies = self._draw is not float
         self._running = _Running()
 
@@ -89,19 +87,6 @@ class LatencyEngine:
 
     def _first_token(self, job: Job) -> float:
         return self._draw(self._ttft + self._prefill_per_token * job.prompt_tokens)
-
-
-def _jitter(profile: Profile, chance: random.Random | None) -> Draw:
-    if profile.jitter == "none" or not profile.spread:
-        return float
-    if chance is None:
-        raise ValueError(f"chance: expected a random.Random for jitter {profile.jitter!r}, got None")
-    spread = profile.spread
-    if profile.jitter == "normal":
-        return lambda mean: max(0.0, chance.gauss(mean, mean * spread))
-    # The logarithm's parameters for which mean and standard deviation come out as asked.
-    sigma = math.sqrt(math.log1p(spread * spread))
-    return lambda mean: mean * chance.lognormvariate(-sigma * sigma / 2, sigma)
 
 
 class _Instant:
