@@ -88,6 +88,7 @@ class Care:
         """Whether a request to a named agent is just sent: nobody cares how it goes, nor is told."""
         self._breakers: dict[str, Breaker] = {}
         self._pauses: set[asyncio.Future[None]] = set()
+        self._woken = False
 
     def pace(self, limiter: Limiter) -> None:
         """`limiter` is the tree's; with `adaptive` its caps follow what the agents bear."""
@@ -118,8 +119,8 @@ class Care:
         return CareStatistics(ejected_now=self.ejected(agents), **counts)
 
     async def pause(self, seconds: float) -> None:
-        """Wait that long, or until `wake`. Cancelling it leaves nothing."""
-        if seconds <= 0:
+        """Wait that long, or until `wake`, after which nobody waits. Cancelling it leaves nothing."""
+        if seconds <= 0 or self._woken:
             return
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
@@ -132,7 +133,8 @@ class Care:
             self._pauses.discard(over)
 
     def wake(self) -> None:
-        """The tree closes: nobody pauses any longer."""
+        """The tree closes: nobody pauses any longer, nor begins to."""
+        self._woken = True
         for over in self._pauses:
             _end(over)
 

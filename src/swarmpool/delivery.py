@@ -94,7 +94,8 @@ class Delivery:
             if failed:
                 self._earlier.append(attempt_of(of_all(failed), pause))
             failed, speaker = results, of_all(results)
-            further = budget.pause_after(speaker, self._loop.time(), elsewhere=self._route.elsewhere())
+            elsewhere = budget.allows(speaker) and self._route.moves_on()
+            further = budget.pause_after(speaker, self._loop.time(), elsewhere=elsewhere)
             if further is None:
                 return results
             pause = further
@@ -137,7 +138,7 @@ class Delivery:
                 self._care.events.note(
                     PoolEventKind.HEDGED, agent.tree_index, agent.key, self._loop.time(), seconds=delay
                 )
-            winner = await _first_good(runners)
+            winner = await _winner(runners)
         finally:
             for runner in runners:
                 runner.cancel()
@@ -150,7 +151,8 @@ class Delivery:
         assert hedging is not None
         if self._tree.limiter.locked() or self._tree.limiter.waiting:
             return None
-        return self._route.another() if self._route.elsewhere() and hedging.take() else None
+        second = self._route.another() if hedging.spare else None
+        return second if second is not None and hedging.take() else None
 
     def _won(self, runners: list[asyncio.Task[Results]], tries: list[Try], winner: int) -> Results:
         """The winner's results (or what it raised), and a word of the other."""
@@ -167,18 +169,28 @@ class Delivery:
         return results
 
 
-async def _first_good(runners: Sequence[asyncio.Task[Results]]) -> int:
-    """The number of the first runner with a good answer; where none has one, of the last to end."""
-    left = set(runners)
-    while True:
+async def _winner(runners: Sequence[asyncio.Task[Results]]) -> int:
+    """The number of the first runner to decide the race; where none does, of the last that was not refused a slot."""
+    left, last = set(runners), 0
+    while left:
         done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-        for number, runner in enumerate(runners):
-            if runner in done and (not left or _is_good(runner)):
+        ended = [number for number, runner in enumerate(runners) if runner in done]
+        for number in ended:
+            if _decides(runners[number]):
                 return number
+        last = next((number for number in ended if not _was_refused(runners[number])), last)
+    return last
 
 
-def _is_good(runner: asyncio.Task[Results]) -> bool:
-    return not runner.cancelled() and runner.exception() is None and of_all(runner.result()).success
+def _decides(runner: asyncio.Task[Results]) -> bool:
+    """A good answer does, and what is no failure of an agent's: a bug, or a cancellation."""
+    if runner.cancelled() or runner.exception() is not None:
+        return not _was_refused(runner)
+    return of_all(runner.result()).success
+
+
+def _was_refused(runner: asyncio.Task[Results]) -> bool:
+    return not runner.cancelled() and isinstance(runner.exception(), REFUSALS)
 
 
 def note(

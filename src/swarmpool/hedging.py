@@ -64,9 +64,14 @@ class Hedging:
             ordered = sorted(self._latencies)
             self._delay = ordered[min(len(ordered) - 1, int(self._hedge.quantile * len(ordered)))]
 
+    @property
+    def spare(self) -> bool:
+        """Whether one more request may have a second try."""
+        return self._hedged + 1 <= self._hedge.share * self._requests
+
     def take(self) -> bool:
-        """Whether one more request may have a second try; it is counted."""
-        if self._hedged + 1 > self._hedge.share * self._requests:
+        """The same; it is counted."""
+        if not self.spare:
             return False
         self._hedged += 1
         return True

@@ -80,28 +80,34 @@ class Retry:
 class Budget:
     """What one request has left of a `Retry`. `now` is always the loop's time in seconds."""
 
-    __slots__ = ("_chance", "_retry", "_until", "tries")
+    __slots__ = ("_asked", "_chance", "_retry", "_until", "tries")
 
     def __init__(self, retry: Retry, chance: Random, now: float) -> None:
         self._retry = retry
         self._chance = chance
         self._until = None if retry.seconds is None else now + retry.seconds
+        self._asked = now  # the latest that any Retry-After asked for
         self.tries = 0
         """Tries that have begun."""
+
+    def allows(self, failed: Response) -> bool:
+        """Whether there may be another try after `failed`, as far as its kind and the number of tries go."""
+        retry = self._retry
+        return self.tries < retry.tries and not is_final(failed) and (retry.unsafe or is_safe(failed))
 
     def pause_after(self, failed: Response, now: float, *, elsewhere: bool = False) -> float | None:
         """Seconds until the next try after `failed`; None if there is none.
 
         `elsewhere`: the next try goes to an agent that has not failed yet, so that there is nothing to wait for.
         """
-        retry = self._retry
-        if self.tries >= retry.tries or is_final(failed) or not (retry.unsafe or is_safe(failed)):
+        if not self.allows(failed):
             return None
-        pause = 0.0 if elsewhere else self._backoff()
-        if failed.retry_after is not None and not elsewhere:
-            if failed.retry_after > retry.longest_retry_after:
-                return None
-            pause = max(pause, failed.retry_after)
+        asked, longest = failed.retry_after or 0.0, self._retry.longest_retry_after
+        if asked <= longest:
+            self._asked = max(self._asked, now + asked)
+        elif not elsewhere:
+            return None
+        pause = 0.0 if elsewhere else max(self._backoff(), self._asked - now)
         if self._until is not None and now + pause > self._until:
             return None
         return pause

@@ -52,6 +52,7 @@ class Guard:
 
     def lost(self) -> None:
         """It has ended without one: cancelled, or refused a slot."""
+        self._pacing = None
         self.conclude(None, heard=False)
 
     def conclude(self, reason: str | None, *, heard: bool) -> None:
@@ -86,6 +87,7 @@ class Route:
         self._key = key
         self._loop = asyncio.get_running_loop()
         self._tried: set[str] = set()
+        self._next: int | None = None
         self.movable = movable
 
     def agent(self, place: int) -> Agent:
@@ -98,9 +100,10 @@ class Route:
         self._tried.add(agent.key)
         return Guard(agent, self._care.breaker(agent), self._care.pacing)
 
-    def elsewhere(self) -> bool:
-        """Whether another agent than those that were tried may be."""
-        return self.movable and self._untried()
+    def moves_on(self) -> bool:
+        """Whether the next try goes to an agent that was not tried yet: it is chosen now, and `choose` gives it."""
+        self._next = self.another() if self.movable else None
+        return self._next is not None
 
     def choose(self) -> int:
         """The place the next try goes to. Raises `AgentUnavailable`, and `PoolClosed`."""
@@ -111,25 +114,31 @@ class Route:
             if self._allowed(self._agents[place]):
                 return place
             raise self._unavailable([self._agents[place]])
-        if self._tried and not self._untried():
-            self._tried.clear()  # all have failed it once: another round
-        if place is not None and not self._tried and self._fit(place):
-            return place
-        chosen = self.another()
+        chosen, self._next = self._next, None
+        if chosen is None or not self._fit(chosen):
+            chosen = self._first() if not self._tried else self.another()
+        if chosen is None and self._tried:
+            self._tried.clear()  # all that may have it have failed it once: another round
+            chosen = self._first()
         if chosen is None:
             raise self._unavailable(self._agents)
         return chosen
 
     def another(self) -> int | None:
-        """What the policy chooses among those not tried, if there is one."""
-        return self._care.policy.choose(Candidates(self._agents, self._fit, self._care.random), self._key)
+        """What the policy chooses among those not tried, if it chooses any."""
+        policy = self._care.policy
+        place = policy.choose(Candidates(self._agents, self._fit, self._care.random), self._key)
+        if place is not None and not (place in range(len(self._agents)) and self._fit(place)):
+            raise ValueError(f"routing: {policy!r} chose {place!r}, expected the place of a fit agent or None")
+        return place
+
+    def _first(self) -> int | None:
+        place = self._place
+        return place if place is not None and self._fit(place) else self.another()
 
     def _fit(self, place: int) -> bool:
         agent = self._agents[place]
         return agent.key not in self._tried and self._allowed(agent)
-
-    def _untried(self) -> bool:
-        return any(map(self._fit, range(len(self._agents))))
 
     def _allowed(self, agent: Agent) -> bool:
         breaker = self._care.breaker(agent)

@@ -56,13 +56,16 @@ class StreamTries:
     async def begin(self) -> Begun | Response:
         """Make the next try ready; a `Response` is the end. Raises what an admission raises if nothing was sent yet."""
         try:
-            return await self._next()
+            begun = await self._next()
+            while isinstance(begun, Response) and await self.again(begun):
+                begun = await self._next()
         except BaseException as error:
             if self._failed is not None and isinstance(error, REFUSALS):
                 return self._failed
             if self._call is not None:
                 self._call.raised(error)
             raise
+        return begun
 
     async def _next(self) -> Begun | Response:
         care = self._tree.care
@@ -89,7 +92,8 @@ class StreamTries:
         self._guard.heard(failed)
         self._failed, self._trying = failed, False
         now = asyncio.get_running_loop().time()
-        pause = self._budget.pause_after(failed, now, elsewhere=self._route.elsewhere())
+        elsewhere = self._budget.allows(failed) and self._route.moves_on()
+        pause = self._budget.pause_after(failed, now, elsewhere=elsewhere)
         if pause is None:
             return False
         self._trying = True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import simkernel
 from fleetsim import Fleet, Profile
 from simkernel import Net
-from swarmpool import PoolEvent, VLLMPool
+from swarmpool import AgentEndpoint, PoolEvent, VLLMPool
 
 __all__ = ["kinds", "played"]
 
@@ -23,14 +23,18 @@ def played(
     *,
     profile: Profile = QUICK,
     seed: int = 1,
+    weights: Sequence[int] | None = None,
     **options: Any,
 ) -> R:
-    """What `work` returns. Afterwards both ledgers are equal and nothing is left."""
+    """What `work` returns. Afterwards both ledgers are equal and nothing is left. `weights` are tags of the agents."""
 
     async def main(_: Net) -> R:
         async with Fleet(agents, profile=profile, seed=seed) as fleet:
             pool = VLLMPool(
-                [(server.host, server.port) for server in fleet.endpoints],
+                [
+                    AgentEndpoint(server.host, server.port, {} if weights is None else {"weight": str(weights[place])})
+                    for place, server in enumerate(fleet.endpoints)
+                ],
                 **{"model": "sim", "max_tokens": 4, "model_max_context": 4096, "seed": seed, **options},
             )
             async with pool:
