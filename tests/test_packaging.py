@@ -257,3 +257,12 @@ def test_the_clients_of_the_extra_are_tested() -> None:
     tested = {need.partition("#")[0].strip() for need in PROJECT["dependency-groups"]["test"] if isinstance(need, str)}
     assert {need.replace("[aiohttp]", "") for need in extra} <= tested
     assert {re.split(r"[\[<>=!]", need)[0] for need in extra} == set.union(*CLIENTS.values()) - {"httpx2"}
+
+
+def test_the_extras_of_the_library_are_tested() -> None:
+    tested = {need for need in PROJECT["dependency-groups"]["test"] if isinstance(need, str)}
+    extras = PROJECT["project"]["optional-dependencies"]
+    # The SDK brings the API that the library needs: a test of what is told needs somebody who listens.
+    assert {need.replace("-api", "-sdk") for need in (*extras["otel"], *extras["prometheus"])} <= tested
+    imported = {package for name, needed in FURTHER.items() if name.startswith("swarmpool.") for package in needed}
+    assert imported == {"opentelemetry", "prometheus_client"}

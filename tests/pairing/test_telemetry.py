@@ -6,6 +6,8 @@ import asyncio
 import gc
 import sys
 import weakref
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -286,6 +288,32 @@ async def test_after_stop_nothing_is_told_and_the_way_of_a_request_is_the_plain_
         assert told.value("swarmpool.pool.connections.created") == 0
     with pytest.raises(PoolClosed):
         told.instrument(pool)
+
+
+async def functions_run(pool: VLLMPool) -> set[tuple[str, str]]:
+    """File and name of each function of swarmpool that a plain request runs."""
+    run: set[tuple[str, str]] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and "swarmpool" in path.parts:
+            run.add((path.name, frame.f_code.co_name))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        assert (await pool.post(0, "hi", 5)).success
+    finally:
+        sys.setprofile(before)
+    return run
+
+
+async def test_a_plain_request_runs_nothing_of_this_unless_its_pool_is_instrumented(told: Told) -> None:
+    watchers = {("observing.py", "observed"), ("sending.py", "_deliver"), ("exchanges.py", "_ask")}
+    async with Fleet(1) as fleet, over(fleet) as pool:
+        assert not await functions_run(pool) & watchers
+        told.instrument(pool)
+        assert watchers <= await functions_run(pool)
 
 
 async def test_what_is_instrumented_answers_as_what_is_not(told: Told) -> None:
