@@ -18,6 +18,7 @@ _COMMANDS = {
     "faults": "fleetsim.faults.command",
     "prove": "fleetsim.proofs.command",
     "lab": "fleetsim.lab.command",
+    "presets": "fleetsim.presets_command",
     "doctor": "fleetsim.doctor.command",
     "serve": "fleetsim.cluster.serve_command",
     "hostfile": "fleetsim.cluster.hostfile_command",

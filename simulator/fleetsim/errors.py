@@ -6,6 +6,7 @@ FleetError                      anything the fleet refuses or cannot do
 ├── FaultError                  a fault was named, or given parameters, wrongly; also a ValueError
 │   ├── EndingError             the same of an ending
 │   └── RuleError               when a fault is to strike was said wrongly
+├── PresetError                 no preset has that name; also a ValueError
 ├── ControlError                a running fleet could not be found, reached or driven
 ├── StuckRequestError           an answer kept running after it was cancelled
 ├── WebSocketClosedError        a message was to be sent on a websocket that is closed
@@ -25,6 +26,7 @@ __all__ = [
     "FleetError",
     "IllegalMoveError",
     "LedgerTimeoutError",
+    "PresetError",
     "RuleError",
     "StuckRequestError",
     "WebSocketClosedError",
@@ -67,6 +69,10 @@ class EndingError(FaultError):
 
 class RuleError(FaultError):
     """A rule's word is unknown, or a value is not what it takes, or no server is meant."""
+
+
+class PresetError(FleetError, ValueError):
+    """No preset has the name that was given."""
 
 
 class ControlError(FleetError):
