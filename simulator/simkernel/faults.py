@@ -87,7 +87,8 @@ class Net(Kernel):
         self, target: TargetLike, bytes_per_second: float, *, after: float = 0.0, lasting: float | None = None
     ) -> Fault:
         """Each direction of each connection carries at most so much."""
-        if not bytes_per_second > 0:
+        _check("bytes_per_second", bytes_per_second)
+        if bytes_per_second == 0:
             raise ValueError(f"bytes_per_second={bytes_per_second!r}: expected more than 0")
         return self._effect(
             "bandwidth", Effect(self.hosts.target(target), bandwidth=bytes_per_second), after, lasting, bytes_per_second
@@ -95,7 +96,7 @@ class Net(Kernel):
 
     def lose_syn(self, target: TargetLike = None, count: int = 1, *, after: float = 0.0) -> Fault:
         """The next `count` SYNs are lost."""
-        _check("count", count)
+        _check_whole("count", count)
         return self._effect("lose syn", Effect(self.hosts.target(target), syns_to_lose=count), after, None, count)
 
     def reset(self, target: TargetLike = None, *, after: float = 0.0) -> Fault:
@@ -132,7 +133,7 @@ class Net(Kernel):
 
     def fd_limit(self, limit: int, *, after: float = 0.0, lasting: float | None = None) -> Fault:
         """At most `limit` descriptors are open at once; who asks for more is told EMFILE."""
-        _check("limit", limit)
+        _check_whole("limit", limit)
         limits = self.descriptors.limits
         fault = Fault("fd limit", Target(), lambda: limits.append(limit), lambda: limits.remove(limit))
         return self._plan(fault, after, lasting, limit)
@@ -212,9 +213,14 @@ class Net(Kernel):
         return fault
 
 
-def _check(name: str, value: float) -> None:
-    if isinstance(value, bool) or not 0 <= value < float("inf"):
+def _check(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
         raise ValueError(f"{name}={value!r}: expected a number of at least 0")
+
+
+def _check_whole(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name}={value!r}: expected a whole number of at least 0")
 
 
 def _nothing() -> None:

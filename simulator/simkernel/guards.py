@@ -11,12 +11,14 @@ Copies are looked for in every module outside the standard library, once for eac
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import fcntl
 import gc
 import os
 import random
 import select
+import selectors
 import socket
 import subprocess
 import sys
@@ -48,8 +50,17 @@ def _start_thread(self: threading.Thread) -> None:
     _REAL_START(self)
 
 
-_REAL_START = threading.Thread.start
+def _wait_for_a_thread(self: threading.Condition, timeout: float | None = None) -> bool:
+    """Of an Event, a Queue or a concurrent Future: the run has no other thread to end it, and it would hang."""
+    if timeout is None and world.current() is not None:
+        raise world.escape("threading.Condition.wait()")
+    return _REAL_WAIT(self, timeout)
 
+
+_REAL_START, _REAL_WAIT = threading.Thread.start, threading.Condition.wait
+
+_SELECTORS = ("SelectSelector", "PollSelector", "EpollSelector", "DevpollSelector", "KqueueSelector")
+_PROCESSES = ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "popen", "execv", "execve")
 _ESCAPES: list[tuple[Any, str, str]] = [
     (asyncio, "new_event_loop", "asyncio.new_event_loop"),
     (asyncio.events, "new_event_loop", "asyncio.new_event_loop"),
@@ -58,7 +69,15 @@ _ESCAPES: list[tuple[Any, str, str]] = [
     (socket, "fromfd", "socket.fromfd"),
     (socket, "gethostbyname", "socket.gethostbyname"),
     (socket, "gethostbyaddr", "socket.gethostbyaddr"),
-    *((os, name, f"os.{name}") for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "popen")),
+    (socket, "gethostbyname_ex", "socket.gethostbyname_ex"),
+    (socket, "getnameinfo", "socket.getnameinfo"),
+    # They take a descriptor to where it is not known to be simulated.
+    (getattr(sys.modules.get("ssl"), "SSLContext", None), "wrap_socket", "ssl.SSLContext.wrap_socket"),
+    *((getattr(selectors, name, None), "register", f"selectors.{name}.register") for name in _SELECTORS),
+    # Below what is refused by a better name: `multiprocessing` for one goes there at once.
+    *((_thread, name, f"_thread.{name}") for name in ("start_new_thread", "start_new", "start_joinable_thread")),
+    (sys.modules.get("_posixsubprocess"), "fork_exec", "_posixsubprocess.fork_exec"),
+    *((os, name, f"os.{name}") for name in _PROCESSES),
     *((select, name, f"select.{name}") for name in ("epoll", "kqueue", "devpoll")),
 ]
 
@@ -69,6 +88,7 @@ def _replacements() -> list[tuple[Any, str, Any]]:
     found += [
         (time, "sleep", clocks.sleep),
         (os, "urandom", clocks.urandom),
+        *([(os, "getrandom", clocks.getrandom)] if hasattr(os, "getrandom") else []),
         (os, "dup", polling.dup),
         (os, "close", polling.close),
         (fcntl, "ioctl", polling.ioctl),
@@ -78,6 +98,7 @@ def _replacements() -> list[tuple[Any, str, Any]]:
         (socket, "getaddrinfo", _look_up_now),
         (random.Random, "seed", clocks.seed_generator),
         (threading.Thread, "start", _start_thread),
+        (threading.Condition, "wait", _wait_for_a_thread),
     ]
     found += [
         (owner, name, world.forbidden(called, getattr(owner, name)))

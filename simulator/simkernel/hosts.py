@@ -59,24 +59,20 @@ class Hosts:
         return known
 
     def target(self, wanted: TargetLike) -> Target:
-        """Return what a fault is to strike. Raises ValueError for a name nobody has."""
+        """Return what a fault is to strike. Raises ValueError for a name nobody has, and for what is no target."""
         if wanted is None:
             return Target()
-        port: int | None = None
-        if isinstance(wanted, tuple):
-            wanted, port = wanted
-        if isinstance(wanted, str) and wanted.count(":") == 1:
-            wanted, _, digits = wanted.partition(":")
-            if not digits.isdecimal():
-                raise ValueError(f"target {wanted}:{digits}: expected a port after the colon")
-            port = int(digits)
-        host = wanted if isinstance(wanted, Host) else self._find(wanted)
+        where, port = _in_two(wanted)
+        if port is not None and not (isinstance(port, int) and 0 < port < 65536):
+            raise ValueError(f"target {wanted!r}: expected a port from 1 to 65535")
+        host = where if isinstance(where, Host) else self._find(where)
         return Target(frozenset(host.addresses), port)
 
-    def _find(self, name: str) -> Host:
-        if (known := self._known.get(name)) is not None:
+    def _find(self, name: object) -> Host:
+        known = self._known.get(name) if isinstance(name, str) else None
+        if known is not None:
             return known
-        if _is_address(name):
+        if isinstance(name, str) and _is_address(name):
             return Host(name, (name,))
         raise ValueError(f"target {name!r}: expected an IPv4 address or one of the hosts {sorted(self._known)}")
 
@@ -110,6 +106,16 @@ _SAYINGS: dict[int, str] = {
     socket.EAI_AGAIN: "Temporary failure in name resolution",
     socket.EAI_FAIL: "Non-recoverable failure in name resolution",
 }
+
+
+def _in_two(target: TargetLike) -> tuple[object, object]:
+    """Where it is, and its port if it has one."""
+    if isinstance(target, tuple) and len(target) == 2:
+        return target
+    if isinstance(target, str) and target.count(":") == 1:
+        where, _, digits = target.partition(":")
+        return where, int(digits) if digits.isdecimal() else digits
+    return target, None
 
 
 def literal_address(name: str | None) -> str | None:

@@ -272,7 +272,12 @@ def test_a_fault_that_is_ended_before_its_time_never_strikes() -> None:
     ("strike", "message"),
     [
         (lambda net: net.partition("nobody"), "target 'nobody': expected an IPv4 address or one of the hosts"),
-        (lambda net: net.refuse("10.0.0.1:http"), "target 10.0.0.1:http: expected a port"),
+        (lambda net: net.refuse("10.0.0.1:http"), "target .10.0.0.1:http.: expected a port"),
+        (lambda net: net.refuse(("10.0.0.1", 99999)), "99999.*: expected a port from 1 to 65535"),
+        (lambda net: net.refuse(("10.0.0.1", 1, 2)), "target .'10.0.0.1', 1, 2.: expected an IPv4 address"),
+        (lambda net: net.refuse(7), "target 7: expected an IPv4 address"),
+        (lambda net: net.refuse(after="1"), "after=.1.: expected a number"),
+        (lambda net: net.fd_limit(2.5), "limit=2.5: expected a whole number"),
         (lambda net: net.slow(factor=-1), "factor=-1: expected a number of at least 0"),
         (lambda net: net.bandwidth(None, 0), "bytes_per_second=0: expected more than 0"),
         (lambda net: net.reset(after=float("inf")), "after=inf: expected"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 import types
@@ -54,6 +55,27 @@ def test_a_clock_copied_during_a_run_is_the_real_one_after_it() -> None:
     clock = simkernel.run(main).value
     assert clock is not None
     assert abs(clock() - time.monotonic()) < 60
+
+
+def test_the_calendar_is_the_runs_and_a_given_moment_stays() -> None:
+    async def main(net: Net) -> tuple[Any, ...]:
+        await asyncio.sleep(86_400 - net.now)
+        assert time.strftime("%Y", time.localtime(0)) in ("1969", "1970")
+        assert time.gmtime(0)[0] == 1970
+        calendar = (time.localtime(), time.ctime(), time.asctime(), time.strftime("%c"))
+        return time.gmtime(None)[:3], calendar, time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    first, second = simkernel.run(main).value, simkernel.run(main).value
+    assert first == second
+    assert first is not None
+    assert first[::2] == ((2023, 11, 15), 86_400)
+
+
+def test_the_kernels_entropy_comes_from_the_seed() -> None:
+    async def main(net: Net) -> bytes:
+        return os.getrandom(16) + os.urandom(16)
+
+    assert simkernel.run(main, 1).value == simkernel.run(main, 1).value != simkernel.run(main, 2).value
 
 
 def test_aiohttp_lets_idle_connections_expire_in_virtual_time() -> None:

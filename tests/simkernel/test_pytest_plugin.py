@@ -390,7 +390,7 @@ def test_outcomes_of_pytest_and_ends_of_a_run_are_failures_of_the_seed(user: pyt
         [
             "E *Failed: DID NOT RAISE *ValueError*",
             "seed 7 failed, no seed of this block before it passed",
-            "E *SimDeadlock: nothing will ever happen: 1 tasks wait",
+            "E *SimDeadlock: nothing will ever happen: 1 task waits",
             "E *SimEscape: threading.Thread.start() *",
         ]
     )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import gc
+import multiprocessing
+import os
 import random
+import selectors
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import uuid
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -144,6 +150,22 @@ def test_a_deadlock_names_who_waits_and_where() -> None:
         simkernel.run(stuck)
 
 
+def test_who_waits_in_asyncio_is_told_with_who_asked() -> None:
+    """Twenty tasks that wait for one lock were twenty times the same line of asyncio's."""
+
+    async def ask(lock: asyncio.Lock) -> None:
+        await lock.acquire()
+
+    async def stuck(net: Net) -> None:
+        lock = asyncio.Lock()
+        await asyncio.gather(*(ask(lock) for _ in range(2)))
+
+    with pytest.raises(
+        simkernel.SimDeadlock, match=r"waits in Lock\.acquire \(.*locks\.py:\d+\), called by \S+\.ask \(.*test_running"
+    ):
+        simkernel.run(stuck)
+
+
 def test_a_loop_that_spins_is_a_livelock() -> None:
     async def spin(net: Net) -> None:
         while True:  # noqa: ASYNC110  # that it spins is the point
@@ -256,7 +278,60 @@ async def adopt_a_real_descriptor(net: Net) -> None:
     socket.socket(fileno=0)
 
 
+async def start_a_thread_below_threading(net: Net) -> None:
+    _thread.start_new_thread(int, ())
+
+
+async def start_a_thread_of_a_pool(net: Net) -> None:
+    with ThreadPoolExecutor() as pool:
+        pool.submit(int)
+
+
+async def spawn_a_process(net: Net) -> None:
+    multiprocessing.get_context("spawn").Process(target=int).start()
+
+
+async def become_another_program(net: Net) -> None:
+    os.execv("nowhere", ["nowhere"])
+
+
+async def look_a_name_up_with_its_others(net: Net) -> None:
+    socket.gethostbyname_ex("localhost")
+
+
+async def look_an_address_up(net: Net) -> None:
+    socket.getnameinfo(("127.0.0.1", 1), 0)
+
+
+async def wait_with_a_selector_of_its_own(net: Net) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(0, selectors.EVENT_READ)
+
+
+async def wrap_a_socket(net: Net) -> None:
+    with socket.socket() as client:
+        ssl.create_default_context().wrap_socket(client, server_hostname="a")
+
+
+async def wait_for_a_thread(net: Net) -> None:
+    threading.Event().wait()
+
+
+async def wait_for_a_result_of_its_own_loop(net: Net) -> None:
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(1), asyncio.get_running_loop()).result()
+
+
 ESCAPES: dict[simkernel.Main[None], str] = {
+    start_a_thread_below_threading: r"_thread.start_new_thread\(\)",
+    start_a_thread_of_a_pool: r"threading.Thread.start\(\) of 'ThreadPoolExecutor",
+    spawn_a_process: r"_posixsubprocess.fork_exec\(\)",
+    become_another_program: r"os.execv\(\)",
+    look_a_name_up_with_its_others: r"socket.gethostbyname_ex\(\)",
+    look_an_address_up: r"socket.getnameinfo\(\)",
+    wait_with_a_selector_of_its_own: r"selectors.\w+Selector.register\(\)",
+    wrap_a_socket: r"ssl.SSLContext.wrap_socket\(\)",
+    wait_for_a_thread: r"threading.Condition.wait\(\)",
+    wait_for_a_result_of_its_own_loop: r"threading.Condition.wait\(\)",
     start_a_thread: r"threading.Thread.start\(\) of 'runaway'",
     start_a_process: r"subprocess.Popen\(\)",
     start_a_process_with_asyncio: r"loop.subprocess_exec\(\)",
