@@ -2,7 +2,8 @@
 
 - aiodns, pycares and uvloop would bring sockets or a loop of their own: what makes them raises SimEscape;
 - of aiohttp, the default resolver (aiodns, where it is installed), the generator of websocket masks (made at import,
-  from real entropy), and the hash of its connections (sets of them are ordered by address).
+  from real entropy), and the hash of its connections (sets of them are ordered by address);
+- `platform` asks a process what processor this is, and so does openai with its first request: nobody knows.
 
 A module that is loaded is guarded as the run begins. One that is imported in the middle is guarded before its importer
 sees it, by a finder that stands first on `sys.meta_path` for as long as the run lasts.
@@ -34,6 +35,7 @@ class Foreign(MetaPathFinder):
         self._put = put
         self._mask_seed = [here.entropy.getrandbits(64) for _ in range(2)][-1]  # drawn whether aiohttp is there or not
         self._guards: dict[str, Callable[[ModuleType], None]] = {
+            "platform": self._guard_platform,
             "aiodns": partial(self._forbid, names=("DNSResolver",)),
             "pycares": partial(self._forbid, names=("Channel",)),
             "uvloop": partial(self._forbid, names=("new_event_loop", "Loop")),
@@ -68,6 +70,13 @@ class Foreign(MetaPathFinder):
             if hasattr(module, name):
                 self._put(module, name, _forbidden(f"{module.__name__}.{name}", getattr(module, name)))
 
+    def _guard_platform(self, module: ModuleType) -> None:
+        for cache, empty in (("_uname_cache", None), ("_platform_cache", {})):
+            if hasattr(module, cache):
+                self._put(module, cache, empty)  # what is told in a run is not to be told after it
+        if hasattr(module, "_Processor"):
+            self._put(module._Processor, "from_subprocess", staticmethod(_nothing))  # noqa: SLF001  # all its ways end there
+
     def _guard_connector(self, module: ModuleType) -> None:
         self._put(module, "DefaultResolver", sys.modules["aiohttp.resolver"].ThreadedResolver)
 
@@ -79,6 +88,10 @@ class Foreign(MetaPathFinder):
         for default in (getattr(make, "__kwdefaults__", None) or {}).values():
             if isinstance(default, random.Random):
                 default.seed(self._mask_seed)
+
+
+def _nothing() -> None:
+    """What `platform` is told where there is no `uname`."""
 
 
 def _guard_when_loaded(loader: Any, guard: Callable[[ModuleType], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import subprocess
 import sys
 import types
@@ -120,3 +121,18 @@ def test_aiohttp_imported_by_the_run_is_guarded_as_any_other(tmp_path: Path) -> 
     told = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False) for _ in range(2)]
     assert [each.stderr for each in told] == ["", ""]
     assert told[0].stdout == told[1].stdout
+
+
+def test_what_machine_this_is_can_be_asked_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """openai does so with its first request of a process, and was refused."""
+    known = platform.processor()
+    monkeypatch.setattr(platform, "_uname_cache", None)
+    monkeypatch.setattr(platform, "_platform_cache", {})
+
+    async def main(net: Net) -> tuple[str, str]:
+        return platform.platform(), platform.processor()
+
+    name, processor = simkernel.run(main).value or ("", "")
+    assert name.startswith(platform.system())
+    assert processor == ""
+    assert platform.processor() == known
