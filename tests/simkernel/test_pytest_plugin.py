@@ -117,6 +117,16 @@ def test_a_plain_function_that_is_marked_is_refused(user: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["simulated: expected an async function, got test_it"])
 
 
+def test_a_test_of_hypothesis_is_told_how_to_have_both(user: pytest.Pytester) -> None:
+    """`@given` makes a plain function of it, which draws its own examples."""
+    test = "import hypothesis\n    @pytest.mark.simulated\n    @hypothesis.given(hypothesis.strategies.none())"
+    result = run(user, f"\n    {test}\n    async def test_it(none): pass\n")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["simulated: expected an async function, got Hypothesis' test_it; call simkernel.run in it"]
+    )
+
+
 def test_a_plan_must_be_drawn_and_taken(user: pytest.Pytester) -> None:
     text = """
     @pytest.mark.simulated(seeds=1, plan=lambda random: [])

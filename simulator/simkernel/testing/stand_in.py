@@ -80,13 +80,19 @@ def take_place(collector: pytest.Module | pytest.Class, name: str, found: object
     own = _has_mark(test)
     if not inspect.iscoroutinefunction(test):
         if own:
-            raise collector.CollectError(f"simulated: expected an async function, got {test.__qualname__}")
+            raise collector.CollectError(f"simulated: expected an async function, got {_told(test)}")
         return None
     if not own and collector.get_closest_marker(MARK) is None:
         return None
     simulated = stand_in(test)
     setattr(collector.obj, name, staticmethod(simulated) if isinstance(found, staticmethod) else simulated)
     return simulated
+
+
+def _told(test: Callable[..., Any]) -> str:
+    if hasattr(test, "hypothesis"):  # which names its own function as the test, but not in full
+        return f"Hypothesis' {test.__name__}; call simkernel.run in it"
+    return test.__qualname__
 
 
 def _has_mark(test: Callable[..., Any]) -> bool:
