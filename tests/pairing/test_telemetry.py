@@ -7,10 +7,12 @@ import gc
 import sys
 import weakref
 from pathlib import Path
+from random import Random
 from types import FrameType
 from typing import Any
 
 import pytest
+from played import played
 from raw_agent import RawAgent, RawConnection, says
 from telling import StatusCode, Told
 
@@ -288,6 +290,46 @@ async def test_after_stop_nothing_is_told_and_the_way_of_a_request_is_the_plain_
         assert told.value("swarmpool.pool.connections.created") == 0
     with pytest.raises(PoolClosed):
         told.instrument(pool)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_call_and_every_try_is_told_exactly_once_whatever_becomes_of_it(told: Told, seed: int) -> None:
+    """Faults, cancelled callers, streams that are left, hedges and retries, in a simulated world."""
+    chance = Random(seed)
+    asked = 12
+
+    async def one(pool: VLLMPool, number: int) -> None:
+        kind = chance.choice(["post", "ask", "stream", "left"])
+        if kind in ("post", "ask"):
+            await pool.post(number % 3 if kind == "post" else None, "hi")
+            return
+        async with pool.stream(None, "hi") as stream:
+            async for _ in stream:
+                if kind == "left":
+                    return
+
+    async def work(fleet: Fleet, pool: VLLMPool) -> int:
+        told.instrument(pool)
+        for server in fleet:
+            fault = chance.choice(["reset", "unavailable", "stall", "delay", "truncated"])
+            server.script(f"2x {fault}", "ok", route="/v1/chat/*")
+        calls = [asyncio.ensure_future(one(pool, number)) for number in range(asked)]
+        await asyncio.sleep(chance.choice([0.001, 0.03, 1.0]))
+        for call in calls[::3]:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        return sum(agent.sent for agent in pool.agent_statistics())
+
+    care: dict[str, Any] = {"retry": Retry(unsafe=True, pause=0.01), "hedge": Hedge(after=0.5, share=1.0)}
+    sent = played(work, 3, seed=seed, timeout=2.0, concurrency=4, health=Health(failures=9), **care)
+    requests = named(told, "POST /v1/chat/completions")
+    calls = named(told, "chat sim")
+    assert told.under_way == 0
+    assert (len(calls), len(requests)) == (asked, sent)
+    assert {request.parent.span_id for request in requests} <= {call.context.span_id for call in calls}
+    assert told.value("http.client.request.duration") == sent
+    assert told.value("gen_ai.client.operation.duration") == asked
+    assert told.value("http.client.active_requests") == 0
 
 
 async def functions_run(pool: VLLMPool) -> set[tuple[str, str]]:

@@ -11,7 +11,7 @@ pytest.importorskip("opentelemetry.sdk", reason="needs opentelemetry-sdk, of the
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -20,6 +20,19 @@ from swarmpool.telemetry import Instrumentation, instrument
 from swarmpool.views import View
 
 __all__ = ["StatusCode", "Told"]
+
+
+class _Count(SpanProcessor):
+    """Spans that have begun and not ended."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self.now += 1
+
+    def on_end(self, span: Any) -> None:
+        self.now -= 1
 
 
 class Told:
@@ -31,6 +44,13 @@ class Told:
         self.meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
         self.tracer_provider = TracerProvider(shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._spans))
+        self._count = _Count()
+        self.tracer_provider.add_span_processor(self._count)
+
+    @property
+    def under_way(self) -> int:
+        """Spans that have not ended."""
+        return self._count.now
 
     def instrument(self, pool: View, name: str | None = None, **options: Any) -> Instrumentation:
         """The pool, instrumented with these providers."""
