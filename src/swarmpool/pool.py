@@ -228,7 +228,32 @@ class AgentPool(Sender):
         None for an agent the pool's `routing` chooses, by `key` as in `ask`. With `retry`, a try that fails before its
         first text is followed by another.
         """
-        agent_index = self._place(agent_index)
+        return self._stream(
+            self._place(agent_index),
+            prompt,
+            max_tokens,
+            movable=agent_index is None,
+            messages=messages,
+            timeout=timeout,
+            idle_timeout=idle_timeout,
+            key=key,
+            **sampling,
+        )
+
+    def _stream(
+        self,
+        place: int | None,
+        prompt: str | None,
+        max_tokens: int | None,
+        *,
+        movable: bool,
+        messages: Messages | None = None,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        key: Key | None = None,
+        **sampling: Any,
+    ) -> Stream:
+        """`stream`; with `movable` a `place` is only where it begins."""
         limit = self.timeout if timeout is None else seconds("timeout", timeout)
 
         async def begin(place: int) -> Begun | Response:
@@ -237,7 +262,7 @@ class AgentPool(Sender):
             composed = await self._compose(agent, place, prompt, max_tokens, messages, request)
             return composed if isinstance(composed, Response) else (await self._tree.admit(agent, limit), composed)
 
-        route = partial(self._route, agent_index, movable=agent_index is None, key=key)
+        route = partial(self._route, place, movable=movable, key=key)
         tries = StreamTries(self._tree, route, begin, self._call)
         return Stream(
             StreamPlan(
@@ -254,19 +279,19 @@ class AgentPool(Sender):
     ) -> AsyncGenerator[StreamChunk, None]:
         """The streams of many prompts, their chunks as they come; `prompt_index` of a chunk says whose it is.
 
-        Prompt i goes to agent `i % size`, or where `routing` says. The chunks of one prompt are in order, and its last
-        carries its `Response`, failures among them. `options` are those of `stream`. A consumer that falls behind holds
-        the reading up; leaving early aborts what is under way. Raises as `send_all` does, before anything is sent.
+        Prompts go to agents as in `send_all`. The chunks of one prompt are in order, and its last carries its
+        `Response`, failures among them. `options` are those of `stream`. A consumer that falls behind holds the reading
+        up; leaving early aborts what is under way. Raises as `send_all` does, before anything is sent.
         """
         self._agent(0)
         check_prompts(prompts)
-        size = self.size
-        movable = self._movable
+        size, movable, follows = self.size, self._movable, self._tree.care.follows_policy
+        begin = partial(self._stream, movable=True) if movable and not follows else self.stream
 
         async def produce(index: int, prompt: str, put: Put[StreamChunk]) -> None:
-            place = None if movable else index % size
+            place = None if follows else index % size
             try:
-                async with self.stream(place, prompt, max_tokens, **options) as stream:
+                async with begin(place, prompt, max_tokens, **options) as stream:
                     async for chunk in stream:
                         await put(numbered(chunk, index))
             except REFUSALS as refusal:

@@ -1,6 +1,7 @@
 """`python -m swarmpool wait`: until the agents of a hostfile are ready, for jobs whose servers start hours later.
 
-The hostfile may not be there yet, or be written while it is read: it is read again until it names agents.
+The hostfile may not be there yet, or be written while it is read: it is read again until it names as many agents as are
+wanted, or any where all are.
 """
 
 from __future__ import annotations
@@ -71,8 +72,6 @@ async def _wait(options: argparse.Namespace) -> Readiness:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     endpoints = await _endpoints(options, begun + options.timeout)
-    if options.minimum is not None and options.minimum > len(endpoints):
-        raise HostfileError(f"{options.hostfile} names {len(endpoints)} agents, fewer than --minimum {options.minimum}")
     left = max(_LOOKS_EVERY, begun + options.timeout - loop.time())
     bar = ProgressBar(sys.stderr, shown=sys.stderr.isatty())
     async with AgentPool(endpoints) as pool:
@@ -84,11 +83,17 @@ async def _wait(options: argparse.Namespace) -> Readiness:
 
 
 async def _endpoints(options: argparse.Namespace, deadline: float) -> list[AgentEndpoint]:
-    """What the hostfile names, as soon as it names anything. Raises HostfileError if it does not until the deadline."""
+    """What the hostfile names, as soon as it names enough. Raises HostfileError if it does not until the deadline."""
     while True:
         try:
-            return parse_hostfile(options.hostfile, options.dialect)
+            return _enough(options, parse_hostfile(options.hostfile, options.dialect))
         except HostfileError:
             if asyncio.get_running_loop().time() >= deadline:
                 raise
         await asyncio.sleep(_LOOKS_EVERY)  # no event tells of a file on a shared file system
+
+
+def _enough(options: argparse.Namespace, endpoints: list[AgentEndpoint]) -> list[AgentEndpoint]:
+    if options.minimum is not None and options.minimum > len(endpoints):
+        raise HostfileError(f"{options.hostfile} names {len(endpoints)} agents, fewer than --minimum {options.minimum}")
+    return endpoints

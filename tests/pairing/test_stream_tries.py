@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from played import played
@@ -11,6 +12,7 @@ from played import played
 from fleetsim import Fleet
 from swarmpool import AgentUnavailable, PoolClosed, VLLMPool
 from swarmpool.health import Health
+from swarmpool.hedging import Hedge
 from swarmpool.retry import Retry
 
 
@@ -198,3 +200,30 @@ def test_refused_admission_is_a_failure_of_that_prompt() -> None:
         assert {chunk.response.kind for chunk in last if chunk.response is not None} == {"unavailable"}
 
     played(work, 1, health=Health(failures=1))
+
+
+@pytest.mark.parametrize(
+    "care", [{"retry": Retry()}, {"health": Health()}, {"hedge": Hedge()}], ids=lambda care: next(iter(care))
+)
+def test_each_of_many_prompts_begins_with_the_agent_whose_turn_it_is(care: dict[str, Any]) -> None:
+    """Where the pool had no routing they went by one turn for all calls: as `ask` does, not as `send_all` does."""
+
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        assert (await pool.ask("hi")).tree_index == 0
+        order = {}
+        async for chunk in pool.stream_many(["a", "b", "c", "d", "e", "f"]):
+            if chunk.response is not None:
+                order[chunk.prompt_index] = chunk.response.tree_index
+        assert [order[index] for index in range(6)] == [0, 1, 2] * 2
+
+    played(work, 3, **care)
+
+
+def test_of_many_prompts_those_of_a_dead_agent_are_answered_by_another() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        async with fleet[1].fault("refuse"):
+            last = [chunk.response async for chunk in pool.stream_many(["a"] * 6) if chunk.response is not None]
+        assert [response.success for response in last] == [True] * 6
+        assert {response.tree_index for response in last} == {0, 2}
+
+    played(work, 3, retry=Retry())

@@ -39,6 +39,20 @@ def test_a_hostfile_that_appears_later_is_waited_for(fleet_of_3: Fleet, tmp_path
         writer.join()
 
 
+def test_a_hostfile_that_is_half_written_is_waited_for(fleet_of_3: Fleet, tmp_path: Path) -> None:
+    """That it named fewer agents than wanted was an error, though the rest of it was on its way."""
+    hostfile = tmp_path / "in.tsv"
+    whole = fleet_of_3.hostfile(tmp_path / "whole.tsv").read_text()
+    hostfile.write_text(whole[: whole.index("127.0.0.1", whole.index("127.0.0.1") + 1)])
+    assert len(parse_hostfile(str(hostfile))) == 1
+    writer = threading.Timer(0.7, lambda: hostfile.write_text(whole))
+    writer.start()
+    try:
+        assert main(["wait", "--hostfile", str(hostfile), "--timeout", "60", "--minimum", "3"]) == 0
+    finally:
+        writer.join()
+
+
 def test_enough_are_enough_and_the_missing_are_named(
     fleet_of_3: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +86,7 @@ def test_a_hostfile_that_never_appears_is_a_sentence(tmp_path: Path, capsys: pyt
     [
         (["--timeout", "0"], "--timeout must be a number of seconds above 0, not 0.0"),
         (["--minimum", "0"], "--minimum must be at least 1, not 0"),
-        (["--minimum", "9"], "names 3 agents, fewer than --minimum 9"),
+        (["--minimum", "9", "--timeout", "0.1"], "names 3 agents, fewer than --minimum 9"),
         (["--interval", "-1"], "--interval must be a number of seconds above 0, not -1.0"),
         (["--output", "/there/is/none/ready.tsv"], "--output: there is no folder '/there/is/none'"),
     ],
