@@ -11,6 +11,8 @@ from played import played
 from fleetsim import Fleet
 from swarmpool import (
     Adaptive,
+    AgentUnavailable,
+    BreakerState,
     FailureKind,
     QueueTimeout,
     Response,
@@ -18,6 +20,7 @@ from swarmpool import (
     VLLMPool,
     Weighted,
 )
+from swarmpool.delivery import of_all
 from swarmpool.health import Health
 from swarmpool.hedging import Hedge
 from swarmpool.retry import Retry
@@ -244,3 +247,85 @@ def test_a_probe_of_the_pools_own_is_not_begun_by_an_answer() -> None:
         assert pool.statistics().care.probing == 0
 
     played(work, health=Health(failures=1, probe="health"))
+
+
+# ------------------------------------------------------------------------------------------------ what is told
+
+
+async def test_a_second_try_that_fails_last_has_won_nothing() -> None:
+    second, failed = asyncio.Event(), asyncio.Event()
+
+    async def answers(place: int) -> Response:
+        if place == 1:
+            second.set()
+            await failed.wait()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        else:
+            await second.wait()
+        failed.set()
+        return Response(False, "", "no", kind=FailureKind.STATUS, status=500, tree_index=place)
+
+    async with on_paper(answers, Hedge(after=0.001, share=1.0)) as pool:
+        assert (await pool.ask("hi")).tree_index == 1
+        care = pool.statistics().care
+        assert (care.hedged, care.hedge_won) == (1, 0)
+
+
+def test_a_request_to_a_named_agent_is_not_hedged() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="10s"):
+            response = await pool.post(0, "hi")
+        assert (response.tree_index, response.attempts, fleet.ledger.requests) == (0, 1, 1)
+
+    played(work, retry=Retry(), hedge=Hedge(after=0.5, share=1.0))
+
+
+def test_a_batch_is_good_if_one_of_its_answers_is() -> None:
+    assert of_all([BAD, GOOD, BAD]) is GOOD
+    assert of_all([BAD, BAD]) is BAD
+
+
+def test_all_waiting_for_slots_is_told() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[1].fault("delay", seconds="1s"), fleet[0].fault("unavailable", times=1):
+            first = asyncio.create_task(pool.post(1, "hi"))
+            await fleet.ledger.wait_for(requests=1)
+            response = await pool.post(0, "hi")
+            await first
+        assert response.success
+        assert [attempt.queue_seconds > 0.9 for attempt in response.earlier] == [True]
+        assert response.queue_seconds >= response.earlier[0].queue_seconds
+
+    played(work, concurrency=1, retry=Retry(pause=0.1))
+
+
+def test_a_streams_failure_lowers_the_cap_once_though_no_other_try_may_be() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("unavailable"):
+            assert (await pool.stream(0, "hi")).attempts == 1
+        assert pool.agent_statistics()[0].cap == 4
+
+    care = {"health": Health(failures=1), "adaptive": Adaptive(initial=8, decrease=0.5)}
+    played(work, retry=Retry(pause=1.0, jitter=0.0), **care)
+
+
+def test_a_probe_of_the_pools_own_that_gets_no_slot_leaves_the_next_to_probe() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("unavailable", times=1):
+            await pool.post(0, "hi")
+        await asyncio.sleep(5.0)
+        with fleet[1].fault("delay", seconds="10s", times=1):
+            blocking = asyncio.create_task(pool.post(1, "hi"))
+            await fleet.ledger.wait_for(requests=2)
+            with pytest.raises(AgentUnavailable, match="a probe is under way"):
+                await pool.post(0, "hi")
+            await asyncio.sleep(2.0)
+            assert pool.agent_statistics()[0].breaker is BreakerState.OPEN
+            assert (await blocking).success
+        with pytest.raises(AgentUnavailable, match="a probe is under way"):
+            await pool.post(0, "hi")
+        await asyncio.sleep(1.0)
+        assert (await pool.post(0, "hi")).success
+
+    played(work, concurrency=1, queue_timeout=1.0, health=Health(failures=1, probe="health"))
