@@ -306,8 +306,8 @@ def test_a_streams_failure_lowers_the_cap_once_though_no_other_try_may_be() -> N
             assert (await pool.stream(0, "hi")).attempts == 1
         assert pool.agent_statistics()[0].cap == 4
 
-    care = {"health": Health(failures=1), "adaptive": Adaptive(initial=8, decrease=0.5)}
-    played(work, retry=Retry(pause=1.0, jitter=0.0), **care)
+    adaptive = Adaptive(initial=8, decrease=0.5)
+    played(work, retry=Retry(pause=1.0, jitter=0.0), health=Health(failures=1), adaptive=adaptive)
 
 
 def test_a_probe_of_the_pools_own_that_gets_no_slot_leaves_the_next_to_probe() -> None:
