@@ -6,7 +6,7 @@ that can be opened, asked, divided into views, closed and counted. Nothing here 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,11 @@ import aiohttp
 from swarmpool._version import __version__
 from swarmpool.connection_pool import Lease
 from swarmpool.endpoints import AgentEndpoint
-from swarmpool.responses import Response
+from swarmpool.errors import AgentUnavailable
+from swarmpool.health import Health
+from swarmpool.hedging import Hedge
+from swarmpool.responses import FailureKind, Response
+from swarmpool.retry import Retry
 from swarmpool.vllm import VLLMPool
 from swarmpool.watched import WatchedWebSocket
 from swarmpool.websockets import WebSocketPool
@@ -59,6 +63,16 @@ class _Options(Protocol):
     def model(self) -> str: ...
     @property
     def max_tokens(self) -> int: ...
+    @property
+    def tries(self) -> int: ...
+    @property
+    def retry_pause(self) -> float: ...
+    @property
+    def eject_after(self) -> int | None: ...
+    @property
+    def eject_seconds(self) -> float: ...
+    @property
+    def hedge_after(self) -> float | None: ...
 
 
 class _WebSocketOptions(Protocol):
@@ -68,12 +82,16 @@ class _WebSocketOptions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProvingOutcome:
-    """How a request ended, as the caller was told: `error` names the kind of failure, and both are empty on success."""
+    """How a request ended, as the caller was told: `error` names the kind of failure, and both are empty on success.
+
+    `attempts` counts the times it was sent, or tried to be.
+    """
 
     ok: bool
     text: str
     error: str
     kind: str = ""
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +125,17 @@ class ProvingPool:
 
     async def request(self, index: int, prompt: str) -> ProvingOutcome:
         """One chat completion. Raises `PoolClosed` and the other errors of misuse; the rest is an outcome."""
-        return _outcome(await self._pool.post(index, prompt))
+        return await self._sent(self._pool.post(index, prompt))
+
+    async def ask(self, prompt: str) -> ProvingOutcome:
+        """One chat completion by an agent that the pool chooses."""
+        return await self._sent(self._pool.ask(prompt))
+
+    async def _sent(self, call: Awaitable[Response]) -> ProvingOutcome:
+        try:
+            return _outcome(await call)
+        except AgentUnavailable as error:
+            return ProvingOutcome(False, "", f"unavailable: {error}", str(FailureKind.UNAVAILABLE))
 
     async def stream(self, index: int, prompt: str, *, leave_after: int | None = None) -> ProvingOutcome:
         """One chat completion as a stream, left after so many chunks of text if told so."""
@@ -192,15 +220,16 @@ class ProvingLease:
 
 def _outcome(response: Response) -> ProvingOutcome:
     if response.success:
-        return ProvingOutcome(True, response.text, "")
-    return ProvingOutcome(False, response.text, f"{response.kind}: {response.error}", str(response.kind))
+        return ProvingOutcome(True, response.text, "", attempts=response.attempts)
+    error = f"{response.kind}: {response.error}"
+    return ProvingOutcome(False, response.text, error, str(response.kind), response.attempts)
 
 
 class ProvingClient:
     """The adapter."""
 
     name = "swarmpool"
-    features = frozenset({"views", "ledger", "websockets", "kinds"})
+    features = frozenset({"views", "ledger", "websockets", "kinds", "retries", "breakers", "hedges"})
     version = f"swarmpool {__version__} over aiohttp {aiohttp.__version__}"
 
     def build(self, endpoints: Sequence[_Endpoint], options: _Options) -> ProvingPool:
@@ -217,8 +246,26 @@ class ProvingClient:
             timeout=options.timeout,
             connect_timeout=options.connect_timeout,
             keepalive_timeout=options.keepalive_timeout,
+            retry=_retry(options),
+            health=_health(options),
+            hedge=_hedge(options),
         )
         return ProvingPool(pool)
+
+
+def _retry(options: _Options) -> Retry | None:
+    return Retry(tries=options.tries, pause=options.retry_pause) if options.tries > 1 else None
+
+
+def _health(options: _Options) -> Health | None:
+    failures, lasting = options.eject_after, options.eject_seconds
+    if failures is None:
+        return None
+    return Health(failures=failures, open_seconds=lasting, longest_open_seconds=max(60.0, lasting))
+
+
+def _hedge(options: _Options) -> Hedge | None:
+    return None if options.hedge_after is None else Hedge(after=options.hedge_after, share=1.0)
 
 
 client = ProvingClient()

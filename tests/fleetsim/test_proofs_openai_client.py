@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
 from fleetsim.fleet import Fleet
 from fleetsim.proofs.claim import endpoints_of, settled
-from fleetsim.proofs.client import Client, Options, Pool, load_client
+from fleetsim.proofs.client import Client, CountedOutcome, Options, Pool, load_client
 
 pytest.importorskip("openai")
 BOTH = pytest.mark.parametrize(
@@ -85,6 +86,15 @@ async def test_the_time_limit_is_the_clients(client: Client) -> None:
 
 @BOTH
 def test_it_has_no_views_and_says_so(client: Client) -> None:
-    assert not client.features
+    assert client.features == {"retries"}
     with pytest.raises(NotImplementedError, match="no sub-clients"):
         client.build([], Options()).view("slice", 0, 1)
+
+
+@BOTH
+@pytest.mark.parametrize(("steps", "ok", "attempts"), [("unavailable", True, 2), ("4x unavailable", False, 2)])
+async def test_what_it_sends_again_is_told_as_attempts(client: Client, steps: str, ok: bool, attempts: int) -> None:
+    async with Fleet(1, seed=1) as fleet, opened(client, fleet, Options(tries=2)) as pool:
+        fleet[0].script(steps)
+        outcome = cast("CountedOutcome", await pool.request(0, "hello"))
+        assert (outcome.ok, outcome.attempts, fleet.ledger.requests) == (ok, attempts, 2)

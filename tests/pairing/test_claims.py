@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from broken_clients import BROKEN, Broken
+from broken_clients import BROKEN, HONEST, Broken
 
 from fleetsim.proofs.claim import Claim
 from fleetsim.proofs.claims import CLAIMS
@@ -34,6 +34,13 @@ def test_a_broken_client_fails_for_the_right_reason(broken: Broken) -> None:
     result = run_claim(broken.client, BY_NAME[broken.claim], seed=1, patience=broken.patience)
     assert result.verdict == "fails"
     assert re.search(broken.why, result.why)
+
+
+@pytest.mark.parametrize("honest", [marked(each, each.claim, each.client.name) for each in HONEST])
+def test_what_the_broken_ones_are_made_from_holds(honest: Broken) -> None:
+    """Else they might fail for what they have in common."""
+    result = run_claim(honest.client, BY_NAME[honest.claim], seed=1)
+    assert result.verdict == "holds", result.why
 
 
 def test_every_claim_has_a_client_that_it_must_fail() -> None:

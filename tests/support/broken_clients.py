@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import broken_care
 import broken_websockets
 
 from fleetsim.proofs.aiohttp_client import AiohttpPool
@@ -20,7 +21,7 @@ from fleetsim.proofs.aiohttp_client import client as bare_aiohttp
 from fleetsim.proofs.chat import Answer, Tally
 from fleetsim.proofs.client import Client, Endpoint, Options, Pool
 
-__all__ = ["BROKEN", "Broken"]
+__all__ = ["BROKEN", "HONEST", "Broken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +373,22 @@ BROKEN = (
     Broken("refusal", bare_aiohttp, r"a pool dropped open in its running loop warned \d times, not once"),
     _broken("ledgers-agree", Miscounting, r"when quiet the client counts 0 closed, the fleet [1-9]", "ledger"),
     *(
+        _broken(claim, pool, why, "retries", "breakers", "hedges")
+        for claim, pool, why in (
+            ("retry-count", broken_care.Eager, r"before_head: the fleet got it 2 times, not 1"),
+            ("retry-count", broken_care.Stubborn, r"6x unavailable: the fleet got it 7 times, not 3"),
+            ("retry-count", broken_care.Secretive, r"unavailable: the fleet got it 2 times, the caller was told 1"),
+            ("retry-after", broken_care.Hasty, r"a Retry-After of 1 s was waited for 0\.\d+ s"),
+            ("retry-after", broken_care.Hogging, r"the slot was held in the pause"),
+            ("eject-return", broken_care.Careful, r"a dead agent was tried 23 times, not 3"),
+            ("eject-return", broken_care.Unforgiving, r"an agent that is back got no request"),
+            ("eject-return", broken_care.Rushing, r"an agent that may be back was sent \d+ requests at once, not 1"),
+            ("hedge-loser", broken_care.Careful, r"hedged, one failed"),
+            ("hedge-loser", broken_care.Littering, r"after a hedged request: 1 in flight at the agents"),
+            ("hedge-loser", broken_care.Deserting, r"after a cancelled race: 2 in flight at the agents"),
+        )
+    ),
+    *(
         _broken(claim, pool, why, "websockets")
         for claim, pool, why in (
             ("ws-reuse", broken_websockets.OneShot, r"20 callers in turn opened 20 websockets, not 1"),
@@ -394,4 +411,11 @@ BROKEN = (
     _broken("faults-after", Forgetful, r"\d+ warnings: ResourceWarning: Unclosed client session"),
     _broken("faults-process", Trusting, r"lying_health unary read: success with the text ''", patience=4.0),
     _broken("faults-status", Trusting, r"bad_request unary read: success with the text ''"),
+)
+
+HONEST = (
+    _broken("retry-count", broken_care.Careful, "", "retries"),
+    _broken("retry-after", broken_care.Careful, "", "retries"),
+    _broken("eject-return", broken_care.Breaking, "", "breakers"),
+    _broken("hedge-loser", broken_care.Hedging, "", "hedges"),
 )

@@ -29,15 +29,20 @@ class Settings:
     keepalive_timeout: float = 4.0
     model: str = "sim"
     max_tokens: int = 16
+    tries: int = 1
+    retry_pause: float = 0.01
+    eject_after: int | None = None
+    eject_seconds: float = 5.0
+    hedge_after: float | None = None
 
 
-def make_pool(*places: Place) -> ProvingPool:
-    return client.build(places, Settings())
+def make_pool(*places: Place, settings: Settings | None = None) -> ProvingPool:
+    return client.build(places, settings or Settings())
 
 
 def test_the_adapter_has_every_feature_there_is() -> None:
     assert client.name == "swarmpool"
-    assert client.features == {"views", "ledger", "websockets", "kinds"}
+    assert client.features == {"views", "ledger", "websockets", "kinds", "retries", "breakers", "hedges"}
 
 
 async def test_what_happens_on_the_wire_is_an_outcome_that_names_its_kind() -> None:
@@ -60,6 +65,24 @@ async def test_the_counts_are_those_of_the_tree() -> None:
     assert counts == view.counts()
     assert (counts.opened, counts.open, counts.peak_open, counts.peak_in_flight) == (0, 0, 1, 1)
     await pool.close()
+
+
+async def test_an_outcome_says_how_often_it_was_tried() -> None:
+    pool = make_pool(Place(), Place(), settings=Settings(tries=3))
+    await pool.open()
+    named, chosen = await pool.request(0, "hello"), await pool.ask("hello")
+    await pool.close()
+    assert (named.kind, named.attempts) == (chosen.kind, chosen.attempts) == ("connect", 3)
+
+
+async def test_a_request_to_an_agent_that_is_left_alone_is_an_outcome_too() -> None:
+    pool = make_pool(Place(), settings=Settings(eject_after=1, eject_seconds=3600.0))
+    await pool.open()
+    first, second = await pool.request(0, "hello"), await pool.request(0, "hello")
+    chosen = await pool.ask("hello")
+    await pool.close()
+    assert [outcome.kind for outcome in (first, second, chosen)] == ["connect", "unavailable", "unavailable"]
+    assert (second.ok, second.attempts) == (False, 0)
 
 
 @dataclass

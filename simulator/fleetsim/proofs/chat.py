@@ -19,11 +19,12 @@ class ChatError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one request ended."""
+    """How one request ended. `attempts`: how often it was sent, where a client sends again."""
 
     ok: bool
     text: str = ""
     error: str = ""
+    attempts: int = 1
 
 
 @dataclass(slots=True)

@@ -25,8 +25,10 @@ __all__ = [
     "Borrowed",
     "Client",
     "ClientError",
+    "CountedOutcome",
     "Counts",
     "Endpoint",
+    "HedgingPool",
     "MissingClientError",
     "Options",
     "Outcome",
@@ -55,6 +57,9 @@ FEATURES: Final[Mapping[str, str]] = {
     "ledger": "exact counts of connections opened, closed, reused and open",
     "websockets": "a pool of websockets: borrowed one at a time, closed at their deadline, invalidated, prewarmed",
     "kinds": "outcomes whose `kind` says what failed, in the words of `fleetsim.faults.told.KINDS`",
+    "retries": "refused requests sent again, up to `tries`; outcomes whose `attempts` say how often that was",
+    "breakers": "endpoints that have failed `eject_after` times left alone for `eject_seconds`, then tried once",
+    "hedges": "requests that leave the endpoint to the client, sent to a second one after `hedge_after`",
 }
 
 
@@ -75,6 +80,10 @@ class Options:
     endpoints; `concurrency_per_agent` bounds requests in flight at one endpoint. Times are in seconds: `timeout` for
     one request, `connect_timeout` for one attempt to connect, `keepalive_timeout` for how long an idle connection is
     kept. `model` and `max_tokens` go into each request.
+
+    The rest is off unless a claim needs it: at most `tries` of one request, with `retry_pause` seconds between them or
+    what `Retry-After` asks for; an endpoint is left alone for `eject_seconds` once it has failed `eject_after` times;
+    a request that leaves the endpoint to the client goes to a second one when `hedge_after` seconds have passed.
     """
 
     concurrency: int = 512
@@ -85,6 +94,11 @@ class Options:
     keepalive_timeout: float = 4.0
     model: str = "sim"
     max_tokens: int = 16
+    tries: int = 1
+    retry_pause: float = 0.01
+    eject_after: int | None = None
+    eject_seconds: float = 5.0
+    hedge_after: float | None = None
 
 
 class Outcome(Protocol):
@@ -96,6 +110,13 @@ class Outcome(Protocol):
     def text(self) -> str: ...
     @property
     def error(self) -> str: ...
+
+
+class CountedOutcome(Outcome, Protocol):
+    """The outcome of a client with the feature `retries`: `attempts` is how often it was sent, or tried to be."""
+
+    @property
+    def attempts(self) -> int: ...
 
 
 class Counts(Protocol):
@@ -192,6 +213,13 @@ class WebSocketPool(Pool, Protocol):
 
     def websockets(self, index: int, path: str, options: WebSocketOptions) -> WebSockets:
         """Its pool of websockets to `path` of endpoint `index`; called once for each."""
+
+
+class HedgingPool(Pool, Protocol):
+    """The pool of a client with the feature `hedges`."""
+
+    async def ask(self, prompt: str) -> Outcome:
+        """`request` to an endpoint that the client chooses."""
 
 
 class Client(Protocol):

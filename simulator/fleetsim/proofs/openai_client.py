@@ -1,8 +1,9 @@
 """openai's `AsyncOpenAI` as its README shows it, over either of its transports: the default one, or aiohttp's.
 
 One HTTP client with limits and timeouts is shared by one `AsyncOpenAI` for each endpoint. `concurrency` becomes
-`max_connections`, for it has no other bound; its timeouts are for single reads and writes. Its own repetition of failed
-requests is off (`max_retries=0`), because a claim is about one request. It counts nothing in public.
+`max_connections`, for it has no other bound; its timeouts are for single reads and writes. `tries` becomes
+`max_retries`, which is one less, and so 0 for most claims, which are about one request; how long it pauses is its own
+choice. It counts no connections in public.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Transport = Callable[..., httpx2.AsyncClient]
 
 # What the client raises for what happens on the wire; JSON that cannot be read is raised as it is.
 ERRORS = (openai.OpenAIError, ValueError)
+_RETRIES = "x-stainless-retry-count"
 
 
 class OpenAIPool:
@@ -53,7 +55,8 @@ class OpenAIPool:
 
     def _client(self, endpoint: Endpoint, timeout: httpx2.Timeout) -> AsyncOpenAI:
         url = f"http://{endpoint.host}:{endpoint.port}/v1"
-        return AsyncOpenAI(api_key="none", base_url=url, http_client=self._http, timeout=timeout, max_retries=0)
+        retries = self._options.tries - 1
+        return AsyncOpenAI(api_key="none", base_url=url, http_client=self._http, timeout=timeout, max_retries=retries)
 
     async def close(self) -> None:
         """Close the HTTP client, and so all of them."""
@@ -63,9 +66,10 @@ class OpenAIPool:
     async def request(self, index: int, prompt: str) -> Answer:
         """Ask and read the answer; errors of the wire are an `Answer`, a closed client raises what it raises."""
         try:
-            return _answer(await self._clients[index].chat.completions.create(**self._asked(prompt)))
+            raw = await self._clients[index].chat.completions.with_raw_response.create(**self._asked(prompt))
+            return _answer(raw.parse(), raw.retries_taken + 1)
         except ERRORS as error:
-            return Answer(False, error=_told(error))
+            return Answer(False, error=_told(error), attempts=_attempts(error))
 
     async def stream(self, index: int, prompt: str, *, leave_after: int | None = None) -> Answer:
         """Ask and read chunks to the end of the stream, or leave after so many chunks of text."""
@@ -95,12 +99,17 @@ class OpenAIPool:
         return {"model": self._options.model, "messages": messages, "max_tokens": self._options.max_tokens}
 
 
-def _answer(completion: ChatCompletion) -> Answer:
+def _answer(completion: ChatCompletion, attempts: int) -> Answer:
     # What is not there in the JSON is not there in the object either, whatever its type says.
     choices = getattr(completion, "choices", None)
     if not choices:
-        return Answer(False, error=f"no chat completion: {completion!r:.80}")
-    return Answer(True, choices[0].message.content or "")
+        return Answer(False, error=f"no chat completion: {completion!r:.80}", attempts=attempts)
+    return Answer(True, choices[0].message.content or "", attempts=attempts)
+
+
+def _attempts(error: Exception) -> int:
+    # The client tells its servers how often it has tried before, in a header (openai/_base_client.py), and no one else.
+    return int(error.request.headers.get(_RETRIES, 0)) + 1 if isinstance(error, openai.APIError) else 1
 
 
 def _text(chunk: ChatCompletionChunk) -> str:
@@ -115,7 +124,7 @@ def _told(error: Exception) -> str:
 class OpenAIClient:
     """The adapter, registered as `openai` and, over aiohttp's transport, as `openai-aiohttp`."""
 
-    features: frozenset[str] = frozenset()
+    features = frozenset({"retries"})
 
     def __init__(self, name: str, transport: Transport, over: str) -> None:
         self.name = name

@@ -18,8 +18,8 @@ Written by `python docs/clients.py` from one run of `fleetsim prove --client all
 
 Each row is a claim about a client's connections, with a scenario that would break it; the verdict rests on what the
 client and the fleet have counted. The adapters are an honest best effort: limits and timeouts set, bodies read. What a
-client does not have is n/a: sub-clients, exact counts, websockets. A verdict is about that version, used in that way,
-on loopback; run it yourself on yours.
+client does not have is n/a: sub-clients, exact counts, retries, breakers, hedges, websockets. A verdict is about that
+version, used in that way, on loopback; run it yourself on yours.
 
 The claims `faults-...` go over the catalogue of [faults](faults.md). Each fault is met by six requests, unary and
 streamed, read to the end, cancelled and timed out; then no slot may be lost and the next 20 requests must get their own

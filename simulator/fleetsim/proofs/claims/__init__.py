@@ -7,8 +7,10 @@ from typing import Final
 from fleetsim.proofs.claim import Claim
 from fleetsim.proofs.claims.cancelling import CANCEL_PHASES
 from fleetsim.proofs.claims.closing import CLEAN_CLOSE, REFUSAL
+from fleetsim.proofs.claims.ejecting import EJECT_RETURN
 from fleetsim.proofs.claims.endings import EAGER_EOF, EVERY_ENDING
 from fleetsim.proofs.claims.faults import CATALOGUE
+from fleetsim.proofs.claims.hedging import HEDGE_LOSER
 from fleetsim.proofs.claims.keepalive import KEEPALIVE_RACE
 from fleetsim.proofs.claims.ledgers import LEDGERS_AGREE
 from fleetsim.proofs.claims.limits import AGENT_CAP, CONCURRENCY, SOCKET_LIMIT
@@ -20,6 +22,7 @@ from fleetsim.proofs.claims.persistent import (
     WS_PREWARM,
     WS_REUSE,
 )
+from fleetsim.proofs.claims.retrying import RETRY_AFTER, RETRY_COUNT
 from fleetsim.proofs.claims.reuse import EXACTLY_N, ONE_CONNECTION
 from fleetsim.proofs.claims.views import SHARED_SESSION, VIEW_CLOSE
 from fleetsim.proofs.claims.waiting import NO_STRANDED_WAITER
@@ -42,6 +45,10 @@ CLAIMS: Final[tuple[Claim, ...]] = (
     NO_STRANDED_WAITER,
     REFUSAL,
     LEDGERS_AGREE,
+    RETRY_COUNT,
+    RETRY_AFTER,
+    EJECT_RETURN,
+    HEDGE_LOSER,
     WS_REUSE,
     WS_DEADLINE,
     WS_PEER_CLOSE,
