@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadtests.histogram import Histogram
-from swarmpool import ConnectionEvent, FailureKind, PoolStatistics, Response
+from swarmpool import Attempt, ConnectionEvent, FailureKind, PoolEvent, PoolEventKind, PoolStatistics, Response
 
-__all__ = ["CONNECTIONS", "DURATIONS", "Figures"]
+__all__ = ["CARE", "CONNECTIONS", "DURATIONS", "Figures"]
 
 DURATIONS = ("elapsed", "queue", "wire", "first_token", "gap")
 CONNECTIONS = ("opened", "reused", "closed", "failed", "expired", "evicted", "lost_idle", "open", "peak_open")
+CARE = ("retried", "ejected", "probing", "returned", "ejected_now", "hedged", "hedge_won")
 _CUT = (FailureKind.RESET, FailureKind.DISCONNECTED)
 
 
@@ -24,8 +25,8 @@ class Figures:
     """Durations by name (`elapsed` is that of a whole run of a scenario), and counts.
 
     `runs` counts finished runs by scenario, `failures` failed responses by kind, `connections` what the pool says of
-    its sockets, `given_up` cancelled exchanges and dials that nobody refused, `cut` requests that were cut before
-    their answers began, and tries that were.
+    its sockets, `care` what it says of retries, breakers and hedges, `given_up` cancelled exchanges and dials that
+    nobody refused, `cut` requests that were cut before their answers began, and tries that were.
 
     `websockets` counts those `opened`, dials that `failed`, those that were `refused` among them, messages `answered`,
     and messages `cut`: whether they arrived, and their answers left, is not known.
@@ -39,6 +40,8 @@ class Figures:
         self.given_up = 0
         self.cut = 0
         self.connections = dict.fromkeys(CONNECTIONS, 0)
+        self.care = dict.fromkeys(CARE, 0)
+        self._refused_and_retried = 0
         self.websockets: Counter[str] = Counter()
 
     def gap(self, seconds: float) -> None:
@@ -56,7 +59,8 @@ class Figures:
         self.responses += 1
         if response.kind is not None:
             self.failures[response.kind] += 1
-        self.cut += response.attempts if response.kind in _CUT else max(0, response.attempts - 1)
+        own = response.attempts - sum(attempt.attempts for attempt in response.earlier)
+        self.cut += _cut(response.kind, own) + sum(map(_cut_try, response.earlier))
         self.durations["queue"].record(response.queue_seconds)
         self.durations["wire"].record(response.wire_seconds)
         if response.first_token_seconds is not None:
@@ -70,15 +74,22 @@ class Figures:
             self.websockets["failed"] += 1
             self.websockets["refused"] += event.error == "ClientConnectorError"
 
+    def event(self, event: PoolEvent) -> None:
+        """Take over what a pool of agents tells: its `on_event`."""
+        if event.kind is PoolEventKind.RETRIED and event.failure is FailureKind.CONNECT:
+            self._refused_and_retried += 1
+
     def message(self, *, answered: bool) -> None:
         """Record a message on a websocket that was `answered`, or cut."""
         self.websockets["answered" if answered else "cut"] += 1
 
     def look(self, statistics: PoolStatistics) -> None:
-        """Take over what the pool says of its connections and its requests."""
+        """Take over what the pool says of its connections and its requests, and what it did for them."""
+        self.care = {name: getattr(statistics.care, name) for name in CARE}
         self.connections = {name: getattr(statistics.connections, name) for name in CONNECTIONS}
         requests = statistics.requests
         refused = requests.failures.get(FailureKind.CONNECT, 0) + self.websockets["refused"]
+        refused += self._refused_and_retried
         dials = max(0, statistics.connections.failed - refused)
         self.given_up = dials + requests.cancelled + requests.abandoned_streams
 
@@ -126,6 +137,8 @@ class Figures:
         self.websockets.update(other.websockets)
         for name in CONNECTIONS:
             self.connections[name] += other.connections[name]
+        for name in CARE:
+            self.care[name] += other.care[name]
 
     def written(self) -> dict[str, Any]:
         """Return them as JSON and msgpack can carry them."""
@@ -137,6 +150,7 @@ class Figures:
             "given_up": self.given_up,
             "cut": self.cut,
             "connections": self.connections,
+            "care": self.care,
             "websockets": dict(self.websockets),
         }
 
@@ -150,6 +164,7 @@ class Figures:
         made.given_up, made.cut = written["given_up"], written["cut"]
         made.failures.update(written["failures"])
         made.connections = dict(written["connections"])
+        made.care = dict(written["care"])
         made.websockets.update(written["websockets"])
         return made
 
@@ -160,3 +175,12 @@ class Figures:
         for part in parts:
             made.add(cls.read(part))
         return made
+
+
+def _cut(kind: FailureKind | None, attempts: int) -> int:
+    return attempts if kind in _CUT else max(0, attempts - 1)
+
+
+def _cut_try(attempt: Attempt) -> int:
+    """A try that lost against another one was cancelled wherever it was."""
+    return attempt.attempts if attempt.kind is None else _cut(attempt.kind, attempt.attempts)

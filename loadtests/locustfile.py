@@ -18,7 +18,7 @@ from locust import LoadTestShape, events
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # locust runs it from anywhere
 
-from loadtests.bridge import PoolUser, use_pool
+from loadtests.bridge import PoolUser, side_of, use_pool
 from loadtests.conductor import DEFAULT_SECONDS, conduct_begin, conduct_end, conductor_of
 from loadtests.fleet_tab import show_tabs
 from loadtests.options import Options, add_options
@@ -46,8 +46,11 @@ def prepare(environment: Any, **_: Any) -> None:
 
 
 def make_pool(environment: Any) -> VLLMPool | None:
-    hosts = environment.parsed_options.fleet_hosts
-    return VLLMPool(parse_hostfile(io.StringIO(hosts))) if hosts else None
+    given, side = environment.parsed_options, side_of(environment)
+    if not given.fleet_hosts or side is None:
+        return None
+    agents = parse_hostfile(io.StringIO(given.fleet_hosts))
+    return VLLMPool(agents, **Options.read(vars(given)).care, on_event=side.figures.event)
 
 
 events.init_command_line_parser.add_listener(add_our_options)

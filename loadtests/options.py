@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from loadtests.shapes import SHAPES, Shape
 from loadtests.thresholds import Limits
+from swarmpool import Health, Retry
 
 __all__ = ["OPTIONS", "Option", "Options", "add_options"]
 
@@ -39,6 +41,8 @@ OPTIONS = (
     Option("--seed", "0", "N", "Chooses prompts, agents and faults."),
     Option("--hostfile", "", "FILE", "A fleet that runs already; none is started then.", shown=False),
     Option("--control", "", "URL", "Where that fleet is driven; its ledger is compared then.", shown=False),
+    Option("--retry", "", "TRIES", "How often a request is tried that no agent has begun. [once]"),
+    Option("--health", "", "FAILURES", "Failures after which an agent is left alone for a while. [it never is]"),
     Option("--report", "", "PREFIX", "Write PREFIX.json and PREFIX.html."),
     Option("--max-p95", "", "MS", "What 95 % of all runs may take. [no limit]"),
     Option("--max-failures", "", "SHARE", "Failed responses of all, at most. [the shape's: mostly 0]"),
@@ -73,6 +77,8 @@ class Options:
     seed: int
     hostfile: str | None
     control: str | None
+    retry: int | None
+    health: int | None
     report: str | None
     limits: Limits
 
@@ -94,9 +100,19 @@ class Options:
             seed=_whole("--seed", written["seed"], least=0),
             hostfile=written["hostfile"] or None,
             control=written["control"] or None,
+            retry=_whole_or_none("--retry", written["retry"]),
+            health=_whole_or_none("--health", written["health"]),
             report=written["report"] or None,
             limits=_limits(SHAPES[name].limits, written),
         )
+
+    @property
+    def care(self) -> dict[str, Any]:
+        """The arguments of a pool that tries again and leaves agents alone as this says."""
+        return {
+            "retry": None if self.retry is None else Retry(tries=self.retry),
+            "health": None if self.health is None else Health(failures=self.health),
+        }
 
     def written(self) -> dict[str, object]:
         """Return what a report says of them."""
@@ -119,6 +135,10 @@ def _whole(flag: str, text: str, *, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise ValueError(f"{flag}: expected a whole number of at least {least}, got {text!r}")
     return int(text)
+
+
+def _whole_or_none(flag: str, text: str) -> int | None:
+    return _whole(flag, text, least=1) if text else None
 
 
 def _number(flag: str, text: str, *, per: float = 1.0) -> float | None:

@@ -66,6 +66,7 @@ class Report:
             "runs": dict(figures.runs),
             "durations": {name: self._duration(name) for name in DURATIONS},
             "connections": figures.connections,
+            "care": figures.care,
             "fleet": None if self.ledger is None else dict(self.ledger),
             "options": self.options.written(),
             "limits": asdict(self.options.limits),
@@ -92,6 +93,7 @@ class Report:
                 *self._charts(),
                 "<h2>Durations, in milliseconds</h2>",
                 *_table(("", "count", "mean", *(f"p{share * 100:.0f}" for share in QUANTILES), "max"), self._rows()),
+                *self._care(),
                 *self._failures(),
                 "<h2>Run</h2>",
                 *_table(("", ""), ((name, str(value)) for name, value in self._facts())),
@@ -117,7 +119,7 @@ class Report:
         points, windows = self.timeline.points, self.timeline.windows
         if windows:
             yield "<p class=quiet>Shaded: the time of a fault.</p>"
-        for title, unit, lines in _CHARTS:
+        for title, unit, lines in (*_CHARTS, *(_CARE_CHARTS if any(self.figures.care.values()) else ())):
             series = [Series(name, style, _line(points, each)) for name, style, each in lines]
             yield f"<figure>{chart(title, unit, series, windows)}</figure>"
 
@@ -127,6 +129,11 @@ class Report:
             if said["count"]:
                 values = (f"{(value or 0.0) * 1000:,.2f}" for key, value in said.items() if key != "count")
                 yield (TITLES[name], f"{said['count']:,}", *values)
+
+    def _care(self) -> Iterator[str]:
+        if any(self.figures.care.values()):
+            yield "<h2>Retries and breakers</h2>"
+            yield from _table(("", "in all"), ((_CARE[name], f"{n:,}") for name, n in self.figures.care.items()))
 
     def _failures(self) -> Iterator[str]:
         if self.figures.failures:
@@ -149,6 +156,21 @@ _CHARTS: Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]] = (
     ("Connections", "open, and opened per second", [("open", "one", "open"), ("opened", "two", "opened")]),
     ("Users", "", [("users", "one", "users")]),
 )
+
+_CARE_CHARTS: Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]] = (
+    ("Retries", "per second", [("retried", "two", "retried")]),
+    ("Agents left alone", "now, summed over the pools", [("left alone", "bad", "ejected")]),
+)
+
+_CARE = {
+    "retried": "tries that failed and were repeated",
+    "ejected": "agents ejected: their breakers opened",
+    "probing": "probes of ejected agents",
+    "returned": "agents returned: their probes went well",
+    "ejected_now": "agents left alone at the end",
+    "hedged": "requests sent to a second agent as well",
+    "hedge_won": "second tries that answered first",
+}
 
 
 def _line(points: Sequence[Point], name: str) -> list[tuple[float, float | None]]:

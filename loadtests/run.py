@@ -62,7 +62,7 @@ async def load(
     the run and is raised. Cancelling it ends all users.
     """
     figures, make = Figures(), maker(name)
-    pool = VLLMPool(fleet.endpoints)
+    pool = VLLMPool(fleet.endpoints, **options.care, on_event=figures.event)
     try:
         async with pool, asyncio.TaskGroup() as group:
             course = _Course(options, users, duration, timeline or Timeline())

@@ -20,7 +20,7 @@ from aiohttp import (
 
 from loadtests.figures import Figures
 from loadtests.traffic import Traffic
-from swarmpool import ConnectFailed, FailureKind, Response, VLLMPool
+from swarmpool import AgentUnavailable, ConnectFailed, FailureKind, Response, VLLMPool
 
 __all__ = [
     "SCENARIOS",
@@ -49,7 +49,7 @@ def unary(traffic: Traffic, figures: Figures) -> Scenario:  # noqa: ARG001 - all
     """One question to one agent, answered as a whole."""
 
     async def run(pool: VLLMPool) -> Response:
-        return await pool.post(traffic.agent(pool.endpoints), traffic.prompt())
+        return await _posted(pool, traffic.agent(pool.endpoints), traffic.prompt())
 
     return run
 
@@ -60,11 +60,14 @@ def stream(traffic: Traffic, figures: Figures) -> Scenario:
     async def run(pool: VLLMPool) -> Response | None:
         answer = pool.stream(traffic.agent(pool.endpoints), traffic.prompt())
         pieces = 0
-        async for chunk in answer:
-            if chunk.response is None:
-                if pieces:  # the first one's is the time to first token
-                    figures.gap(chunk.gap_seconds)
-                pieces += 1
+        try:
+            async for chunk in answer:
+                if chunk.response is None:
+                    if pieces:  # the first one's is the time to first token
+                        figures.gap(chunk.gap_seconds)
+                    pieces += 1
+        except AgentUnavailable as error:
+            return _left_alone(error)
         return answer.response
 
     return run
@@ -74,7 +77,10 @@ def batch(traffic: Traffic, figures: Figures) -> Scenario:  # noqa: ARG001 - all
     """Sixteen prompts to one agent in one request."""
 
     async def run(pool: VLLMPool) -> list[Response]:
-        return await pool.post_batch(traffic.agent(pool.endpoints), traffic.prompts(_BATCH))
+        try:
+            return await pool.post_batch(traffic.agent(pool.endpoints), traffic.prompts(_BATCH))
+        except AgentUnavailable as error:
+            return [_left_alone(error) for _ in range(_BATCH)]
 
     return run
 
@@ -86,9 +92,21 @@ def scatter_gather(traffic: Traffic, figures: Figures) -> Scenario:  # noqa: ARG
         part = pool.sample(_PARTS, seed=traffic.chance.getrandbits(32))
         answers = await part.send_all(traffic.prompts(part.size))
         merged = "\n".join(answer.text for answer in answers if answer.success)
-        return [*answers, await part.post(0, f"Sum up:\n{merged}", pool.max_tokens_aggregation)]
+        return [*answers, await _posted(part, 0, f"Sum up:\n{merged}", pool.max_tokens_aggregation)]
 
     return run
+
+
+async def _posted(pool: VLLMPool, agent: int, prompt: str, max_tokens: int | None = None) -> Response:
+    """`pool.post`, but that a call to an agent that is left alone is a failed response as well."""
+    try:
+        return await pool.post(agent, prompt, max_tokens)
+    except AgentUnavailable as error:
+        return _left_alone(error)
+
+
+def _left_alone(error: AgentUnavailable) -> Response:
+    return Response(False, "", str(error), kind=FailureKind.UNAVAILABLE)
 
 
 def websocket(traffic: Traffic, figures: Figures) -> Scenario:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from loadtests.figures import DURATIONS, Figures
 from loadtests.thresholds import Finding
 
-__all__ = ["QUANTILES", "TITLES", "failed", "summary", "verdict"]
+__all__ = ["CARE_TITLES", "QUANTILES", "TITLES", "care", "failed", "summary", "verdict"]
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -20,9 +20,17 @@ TITLES = {
 }
 
 
+CARE_TITLES = {
+    "requests retried, hedged, won by the hedge": ("retried", "hedged", "hedge_won"),
+    "agents ejected, probed, returned, left alone now": ("ejected", "probing", "returned", "ejected_now"),
+}
+
+
 def summary(figures: Figures, findings: Iterable[Finding]) -> str:
     """Return the figures, the reuse ratio first, and the verdict."""
-    return "\n".join([_headline(figures), *_durations(figures), *failed(figures), "", *verdict(findings)])
+    return "\n".join(
+        [_headline(figures), *_durations(figures), *care(figures), *failed(figures), "", *verdict(findings)]
+    )
 
 
 def _headline(figures: Figures) -> str:
@@ -43,6 +51,12 @@ def _durations(figures: Figures) -> list[str]:
             values = "".join(f"{value * 1000:11.2f}" for value in (*quantiles, histogram.largest))
             lines.append(f"{TITLES[name]:16}{histogram.count:11,}{values}")
     return lines
+
+
+def care(figures: Figures) -> list[str]:
+    """Return what the pool did for its requests, in lines; none where that was nothing."""
+    said = {title: [figures.care[word] for word in words] for title, words in CARE_TITLES.items()}
+    return [f"{title}: {' / '.join(f'{n:,}' for n in counts)}" for title, counts in said.items() if any(counts)]
 
 
 def failed(figures: Figures) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadtests.figures import DURATIONS, Figures
-from loadtests.summary import QUANTILES, TITLES
+from loadtests.summary import CARE_TITLES, QUANTILES, TITLES
 
 __all__ = ["FLEET_COLUMNS", "MOST_ROWS", "POOL_COLUMNS", "fleet_rows", "pool_rows"]
 
@@ -47,6 +47,7 @@ def pool_rows(figures: Figures) -> list[Row]:
         "connections opened, reused, open": " / ".join(
             f"{connections[word]:,}" for word in ("opened", "reused", "open")
         ),
+        **{title: " / ".join(f"{figures.care[word]:,}" for word in words) for title, words in CARE_TITLES.items()},
         "responses, failed": f"{figures.responses:,} / {figures.failed:,}",
         **{f"{TITLES[name]}, {_WHICH} in ms": _quantiles(figures, name) for name in DURATIONS},
     }

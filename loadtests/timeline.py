@@ -12,7 +12,10 @@ __all__ = ["Point", "Timeline", "Window"]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What happened since the point before, per second; durations in milliseconds; `open` connections now."""
+    """What happened since the point before, per second; durations in milliseconds.
+
+    `open` connections and `ejected` agents are those there are now.
+    """
 
     at: float
     users: int
@@ -23,6 +26,8 @@ class Point:
     opened: float
     reuse_ratio: float | None
     open: int
+    retried: float
+    ejected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Timeline:
                 opened=opened / lasted,
                 reuse_ratio=reused / (opened + reused) if opened + reused else None,
                 open=now["open"],
+                retried=(figures.care["retried"] - before.care["retried"]) / lasted,
+                ejected=figures.care["ejected_now"],
             )
         )
         self._at, self._before = at, figures

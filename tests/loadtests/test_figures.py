@@ -6,7 +6,7 @@ import pytest
 
 from fleetsim import Fleet
 from loadtests.figures import Figures
-from swarmpool import FailureKind, Response, VLLMPool
+from swarmpool import AgentUnavailable, FailureKind, Health, Hedge, Response, Retry, VLLMPool
 
 
 def answer(kind: FailureKind | None = None, **facts: float) -> Response:
@@ -19,6 +19,7 @@ def measured() -> Figures:
     figures.record("stream", 0.9, [answer(first_token_seconds=0.2), answer(FailureKind.RESET)])
     figures.gap(0.01)
     figures.connections |= {"opened": 2, "reused": 6}
+    figures.care |= {"retried": 3, "ejected_now": 1}
     figures.given_up = 1
     figures.message(answered=True)
     return figures
@@ -52,6 +53,7 @@ def test_the_total_of_processes_is_their_sum_however_it_was_sent() -> None:
     assert (total.connections["reused"], total.reuse_ratio) == (12, 0.75)
     assert total.durations["wire"].count == 6
     assert total.websockets == {"answered": 2}
+    assert (total.care["retried"], total.care["ejected_now"], total.care["hedged"]) == (6, 2, 0)
 
 
 async def test_connections_are_those_of_the_pool() -> None:
@@ -90,3 +92,53 @@ async def test_a_refused_dial_is_certain_and_a_cancelled_request_is_not() -> Non
             await anext(stream)
         figures.look(pool.statistics())
         assert figures.unsure == 1
+
+
+async def test_what_was_done_for_requests_is_what_the_pool_says() -> None:
+    figures = Figures()
+    retry, health = Retry(tries=2, pause=0.001), Health(failures=2)
+    async with Fleet(1) as fleet, VLLMPool(fleet.endpoints, model="sim", retry=retry, health=health) as pool:
+        with fleet.fault("unavailable"):
+            figures.record("unary", 0.1, [await pool.post(0, "hello", 4)])
+            with pytest.raises(AgentUnavailable):
+                await pool.post(0, "hello", 4)
+        figures.look(pool.statistics())
+    assert figures.care == {
+        "retried": 1,
+        "ejected": 1,
+        "probing": 0,
+        "returned": 0,
+        "ejected_now": 1,
+        "hedged": 0,
+        "hedge_won": 0,
+    }
+    assert figures.unsure == 0, "a request that was refused in so many words has arrived"
+
+
+async def test_a_refused_dial_is_certain_though_its_request_was_tried_again() -> None:
+    figures = Figures()
+    retry = Retry(tries=3, pause=0.001)
+    async with VLLMPool([("127.0.0.1", 1)], model="sim", retry=retry, on_event=figures.event) as pool:
+        figures.record("unary", 0.1, [await pool.post(0, "hello", 4)])
+        figures.look(pool.statistics())
+    assert (figures.connections["failed"], figures.care["retried"], figures.unsure) == (3, 2, 0)
+
+
+async def test_a_try_cut_before_its_answer_is_unsure_though_the_next_succeeded() -> None:
+    figures = Figures()
+    async with Fleet(1) as fleet, VLLMPool(fleet.endpoints, model="sim", retry=Retry(pause=0.001, unsafe=True)) as pool:
+        with fleet.fault("before_head", times=1):
+            response = await pool.post(0, "hello", 4)
+        figures.record("unary", 0.1, [response])
+    assert (response.success, figures.unsure) == (True, 1)
+
+
+async def test_a_try_that_lost_a_race_is_unsure() -> None:
+    figures = Figures()
+    hedge = Hedge(after=0.01, share=1.0)
+    async with Fleet(2) as fleet, VLLMPool(fleet.endpoints, model="sim", hedge=hedge) as pool:
+        with fleet.fault("delay", seconds="1h", times=1):
+            response = await pool.ask("hello", 4)
+        figures.record("unary", 0.1, [response])
+        figures.look(pool.statistics())
+    assert (response.success, figures.care["hedged"], figures.unsure) == (True, 1, 1)

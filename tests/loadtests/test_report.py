@@ -79,3 +79,15 @@ def test_what_comes_from_outside_is_text_and_not_markup() -> None:
 def test_a_run_in_which_nothing_happened_has_a_page_too() -> None:
     page = Report(Options.read({}), Figures(), (), Timeline(), None).page()
     assert "<h1>none</h1>" in page
+
+
+def test_retries_and_breakers_have_a_table_and_charts_where_there_were_any() -> None:
+    quiet, report = made(), made(retry="3", health="5")
+    report.figures.care |= {"retried": 1_234, "ejected": 2, "probing": 2, "returned": 1, "ejected_now": 1}
+    assert "Retries and breakers" not in quiet.page()
+    page = report.page()
+    assert page.count("<svg") == quiet.page().count("<svg") + 2
+    assert "<tr><td>tries that failed and were repeated<td>1,234" in page
+    assert "<tr><td>agents left alone at the end<td>1" in page
+    assert report.written()["care"] == report.figures.care
+    assert (report.written()["options"]["retry"], report.written()["options"]["health"]) == (3, 5)

@@ -21,9 +21,10 @@ async def raising(pool: VLLMPool) -> None:
     await pool.post(99, "hello")
 
 
+@pytest.mark.parametrize("care", [{}, {"retry": "3", "health": "4"}], ids=["plain", "care"])
 @pytest.mark.parametrize("shape", ["steady", "dying"])
-async def test_a_load_counts_what_the_fleet_counts(shape: str, tmp_path: Path) -> None:
-    options = Options.read({"shape": shape, "seed": "3"})
+async def test_a_load_counts_what_the_fleet_counts(shape: str, care: dict[str, str], tmp_path: Path) -> None:
+    options = Options.read({"shape": shape, "seed": "3", **care})
     async with Fleet(4) as running:
         with running_fleet(str(running.hostfile(tmp_path / "hosts.tsv")), None) as fleet:
             timeline = Timeline()
@@ -37,6 +38,20 @@ async def test_a_load_counts_what_the_fleet_counts(shape: str, tmp_path: Path) -
     assert figures.runs["unary"] == figures.responses
     assert timeline.points[-1].at >= 0.5
     assert len(timeline.windows) == (3 if shape == "dying" else 0)
+
+
+async def test_a_load_is_told_to_try_again_and_to_leave_agents_alone(tmp_path: Path) -> None:
+    options = Options.read({"retry": "2", "health": "3"})
+    async with Fleet(1) as running:
+        hostfile = str(running.hostfile(tmp_path / "hosts.tsv"))
+        refused = running.fault("unavailable", where={"route": "/v1/chat/*"})
+        with running_fleet(hostfile, None) as fleet, refused:
+            timeline = Timeline()
+            figures = await load("unary", options, fleet, users=2, duration=0.5, timeline=timeline)
+    assert figures.care["retried"] >= 1
+    assert (figures.care["ejected"], figures.care["ejected_now"]) == (1, 1)
+    assert timeline.points[-1].ejected == 1
+    assert figures.failures["unavailable"] >= 1
 
 
 async def test_what_a_scenario_raises_ends_the_load(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from fleetsim import Fleet
 from loadtests.figures import Figures
 from loadtests.scenarios import SCENARIOS, as_responses, timed
 from loadtests.traffic import Traffic
-from swarmpool import Response, VLLMPool
+from swarmpool import Health, Response, VLLMPool
 
 REQUESTS = {"unary": 1, "stream": 1, "batch": 1, "scatter-gather": 3 + 1, "websocket": 1}
 RESPONSES = REQUESTS | {"batch": 16}
@@ -115,3 +115,17 @@ async def test_a_websocket_whose_dial_fails_is_unsure_once() -> None:
             _, [cut] = await timed("websocket", SCENARIOS["websocket"](Traffic(0), figures), pool.slice(0, 1), figures)
         figures.look(pool.statistics())
         assert (cut.kind, figures.websockets["failed"], figures.unsure) == ("disconnected", 2, 2)
+
+
+async def test_an_agent_that_is_left_alone_is_a_failure_and_not_raised() -> None:
+    figures = Figures()
+    health = Health(failures=1, open_seconds=3600.0, longest_open_seconds=3600.0)
+    async with Fleet(1) as fleet, VLLMPool(fleet.endpoints, model="sim", health=health) as pool:
+        assert (await pool.post(0, "hello")).success
+        asked, fleet[0].ending = fleet.ledger.requests, "before_head"
+        await pool.post(0, "hello")
+        for name in ("unary", "stream", "batch", "scatter-gather"):
+            _, responses = await timed(name, SCENARIOS[name](Traffic(0), figures), pool, figures)
+            assert {response.kind for response in responses} == {"unavailable"}
+        assert fleet.ledger.requests == asked + 1
+    assert figures.failures == {"unavailable": 1 + 1 + 16 + 2}

@@ -25,11 +25,14 @@ def test_the_figures_are_rows_with_the_reuse_ratio_first() -> None:
     figures = Figures()
     figures.record("unary", 0.1, [Response(True, "", wire_seconds=0.1)] * 4)
     figures.connections |= {"opened": 1_000, "reused": 3_000, "open": 7}
+    figures.care |= {"retried": 1_200, "ejected": 5, "probing": 4, "returned": 3, "ejected_now": 2}
     rows = pool_rows(figures)
     assert all(row.keys() == POOL_COLUMNS.keys() for row in rows)
     said = {row["figure"]: row["value"] for row in rows}
     assert next(iter(said.items())) == ("reuse ratio", "0.7500")
     assert said["connections opened, reused, open"] == "1,000 / 3,000 / 7"
+    assert said["requests retried, hedged, won by the hedge"] == "1,200 / 0 / 0"
+    assert said["agents ejected, probed, returned, left alone now"] == "5 / 4 / 3 / 2"
     assert said["responses, failed"] == "4 / 0"
     assert said["between tokens, p50 / p95 / p99 in ms"] == "- / - / -"
 

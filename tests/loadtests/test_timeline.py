@@ -14,11 +14,13 @@ def test_a_point_is_what_happened_since_the_one_before_per_second() -> None:
     timeline.add(2.0, 4, Figures.read(figures.written()))
     figures.record("unary", 0.4, [Response(True, ""), Response(False, "", kind=FailureKind.RESET)])
     figures.connections = figures.connections | {"opened": 5, "reused": 3, "open": 5}
+    figures.care = figures.care | {"retried": 7, "ejected_now": 2}
     timeline.add(3.0, 8, Figures.read(figures.written()))
     first, second = timeline.points
     assert (first.at, first.users, first.responses, first.failed, first.opened, first.open) == (2.0, 4, 2.0, 0, 2.0, 4)
     assert first.reuse_ratio == 0.0
     assert (second.users, second.responses, second.failed, second.opened, second.reuse_ratio) == (8, 2.0, 1.0, 1, 0.75)
+    assert (first.retried, first.ejected, second.retried, second.ejected) == (0, 0, 7.0, 2)
     assert second.p50 is not None
     assert 396 < second.p50 < 404
 
