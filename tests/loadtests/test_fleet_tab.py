@@ -17,6 +17,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from browser import browsing, needs_chromium
 from locust_runs import OURS, ROOT, needs_locust
 
 pytestmark = [pytest.mark.slow, needs_locust]
@@ -100,6 +101,22 @@ def test_the_tabs_show_fleet_and_pool_and_a_signal_ends_in_a_verdict(page: Page,
     assert "ok    opened: client and fleet" in page.said()
     assert "FAIL" not in page.said()
     assert all(refuses(row["url"]) for row in servers)
+
+
+@needs_chromium
+async def test_a_person_reads_fleet_and_pool_in_a_browser(page: Page, tmp_path: Path) -> None:
+    page.swarm(health="3", retry="2")
+    until(lambda: sum(row["requests"] for row in page.rows("fleet")) > 10)
+    urls = [row["url"] for row in page.rows("fleet")]
+    async with browsing(tmp_path / "profile") as tab:
+        await tab.open(page.url)
+        await tab.click("tab", "Fleet")
+        await tab.shows(*urls, "serving", "Open connections", "In flight")
+        (tmp_path / "fleet.png").write_bytes(await tab.picture())
+        await tab.click("tab", "Pool")
+        await tab.shows("reuse ratio", "requests retried", "agents ejected", "to first token")
+        (tmp_path / "pool.png").write_bytes(await tab.picture())
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("fleet.png", "pool.png"))
 
 
 def test_a_bad_field_is_said_and_the_next_run_is_a_good_one(page: Page) -> None:
