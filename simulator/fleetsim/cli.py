@@ -19,6 +19,7 @@ _COMMANDS = {
     "prove": "fleetsim.proofs.command",
     "lab": "fleetsim.lab.command",
     "presets": "fleetsim.presets_command",
+    "explain": "fleetsim.explain.command",
     "doctor": "fleetsim.doctor.command",
     "serve": "fleetsim.cluster.serve_command",
     "hostfile": "fleetsim.cluster.hostfile_command",

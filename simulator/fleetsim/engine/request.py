@@ -62,4 +62,4 @@ class Request:
     @property
     def decoding(self) -> bool:
         """Whether all but its latest token are computed: a step of one token generates the next."""
-        return self.generated > 0 and self.tokens - self.computed == 1
+        return self.generated > 0 and self.prompt_tokens + self.generated - self.computed == 1

@@ -112,9 +112,9 @@ class Scheduler:
         running = self.running
         if not running or self._aborted or (len(self.waiting) and len(running) < self.limits.max_num_seqs):
             return 0
-        if not all(request.decoding for request in running):
+        steps = min([request.output_tokens - request.generated for request in running]) - 1
+        if steps < 1 or not all(request.decoding for request in running):
             return 0
-        steps = min([request.left for request in running]) - 1
         while steps > 0 and self._growth(steps) > self.blocks.free:
             steps //= 2
         return steps
@@ -150,14 +150,17 @@ class Scheduler:
         self._aborted.clear()
 
     def _schedule_running(self, step: Step) -> None:
+        running, scheduled, size = self.running, step.scheduled, self.limits.block_size
         # Whoever is scheduled is at the head of those who run, also when one of them is preempted after all.
-        while len(step.scheduled) < len(self.running) and self._budget > 0:
-            request = self.running[len(step.scheduled)]
+        while len(scheduled) < len(running) and self._budget > 0:
+            request = running[len(scheduled)]
             tokens = self._chunk(request)
-            if not self._make_room(step, request, tokens):
+            full = request.computed + tokens > request.blocks * size
+            if full and not self._make_room(step, request, tokens):
                 break
-            self._schedule(step, request, tokens)
-        step.stalled = [request for request in self.running[len(step.scheduled) :] if request.generated]
+            scheduled[request] = tokens
+            self._budget -= tokens
+        step.stalled = [request for request in running[len(scheduled) :] if request.generated]
 
     def _make_room(self, step: Step, request: Request, tokens: int) -> bool:
         while not self.blocks.grow(request, tokens):
@@ -191,42 +194,41 @@ class Scheduler:
             self.waiting.leave()
             self.running.append(request)
             step.admitted.append(request)
-            self._schedule(step, request, tokens)
+            step.scheduled[request] = tokens
+            self._budget -= tokens
 
     def _chunk(self, request: Request) -> int:
-        lacking = request.tokens - request.computed
+        lacking = request.prompt_tokens + request.generated - request.computed
         most = self.limits.long_prefill_token_threshold
         return min(lacking, self._budget) if most is None else min(lacking, self._budget, most)
 
-    def _schedule(self, step: Step, request: Request, tokens: int) -> None:
-        step.scheduled[request] = tokens
-        self._budget -= tokens
-
     def _compute(self, step: Step) -> None:
-        load = step.load
-        load.kv_usage = self.blocks.used / self.blocks.capacity
+        usage = self.blocks.used / self.blocks.capacity
+        prefill = decode = context = 0
         for request, tokens in step.scheduled.items():
             if request.decoding:
-                load.decode_sequences += 1
+                decode += 1
             else:
-                load.prefill_tokens += tokens
+                prefill += tokens
             request.computed += tokens
-            load.context_tokens += request.computed
+            context += request.computed
             if request.keys:
                 self.blocks.publish(request)
-            if request.computed == request.tokens:
+            if request.computed == request.prompt_tokens + request.generated:
                 self._speak(step, request)
             elif request.generated:
                 step.stalled.append(request)
+        step.load = Load(prefill, decode, context, usage)
         if step.finished:
-            self.running = [request for request in self.running if request.left]
+            gone = set(step.finished)
+            self.running = [request for request in self.running if request not in gone]
 
     def _speak(self, step: Step, request: Request) -> None:
         if not request.generated:
             self._backlog -= request.prompt_tokens
         request.generated += 1
         step.spoke.append(request)
-        if not request.left:
+        if request.generated == request.output_tokens:
             step.finished.append(request)
             self._members.discard(request)
             self.blocks.release(request)
