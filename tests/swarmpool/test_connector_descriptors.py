@@ -12,8 +12,10 @@ import pytest
 from raw_agent import RawAgent, RawConnection, says
 
 OUT_OF_DESCRIPTORS = """
-import asyncio, json, os, resource, sys
+import asyncio, json, logging, os, resource, sys
 from swarmpool import AgentPool, FailureKind
+
+logging.basicConfig()  # the library is silent without
 
 async def main(port):
     pool = AgentPool([("127.0.0.1", port)], connector_limit=64, concurrency=64, keepalive_timeout=None)
