@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -10,6 +11,9 @@ from leak_gate import LeakGate
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts what it has in the background with SIGINT ignored, and so would be all that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(LeakGate(), "leak-gate")
 
 

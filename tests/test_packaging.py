@@ -52,6 +52,9 @@ TESTED_ELSEWHERE = {
     "swarmpool.delivery": "pairing/test_delivery.py",  # against a fleet that fails
     "swarmpool.readiness": "pairing/test_readiness.py",
     "swarmpool.route": "pairing/test_delivery.py",
+    "swarmpool.hedged_stream": "pairing/test_stream_tries.py",
+    "swarmpool.stream_sending": "swarmpool/test_streaming.py",
+    "swarmpool.stream": "swarmpool/test_streaming.py",
     "swarmpool.sending": "swarmpool/test_pool.py",  # what the calls of a pool are made of
     "swarmpool.observing": "pairing/test_telemetry.py",  # the telling, by what is heard
     "swarmpool.telemetry.calls": "pairing/test_telemetry.py",

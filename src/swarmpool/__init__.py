@@ -33,7 +33,7 @@ from swarmpool.responses import Attempt, EmbeddingResponse, FailureKind, Respons
 from swarmpool.retry import Retry
 from swarmpool.routing import Candidates, LeastInFlight, Policy, PowerOfTwo, RoundRobin, Sticky, Weighted
 from swarmpool.statistics import AgentStatistics, CareStatistics, PoolStatistics
-from swarmpool.streaming import Stream
+from swarmpool.stream import Stream
 from swarmpool.vllm import VLLMPool
 from swarmpool.watched import WatchedWebSocket
 

@@ -78,6 +78,8 @@ class Care:
         self.follows_policy = options.routing is not None
         """Whether calls with many prompts ask the policy too: without one, prompt i goes to agent i % size."""
         self.hedging = None if options.hedge is None else Hedging(options.hedge)
+        self.stream_hedging = None if options.hedge is None else Hedging(options.hedge)
+        """The same for streams, whose latency is that of their first text."""
         self.random = Random(options.seed)
         self.events = PoolEvents(options.on_event)
         self.adaptive = options.adaptive

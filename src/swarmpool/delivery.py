@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from swarmpool.route import Guard, Route
     from swarmpool.tree import Tree
 
-__all__ = ["Delivery", "Once", "Try", "attempt_of", "note", "of_all", "told"]
+__all__ = ["Delivery", "Once", "Try", "attempt_of", "lost", "note", "of_all", "told"]
 
 
 class Try:
@@ -163,7 +163,7 @@ class Delivery:
             if not runner.cancelled() and runner.exception() is None:
                 self._earlier.append(attempt_of(of_all(runner.result()), 0.0))
             elif attempt.exchange is not None:
-                self._earlier.append(_lost(attempt.exchange))
+                self._earlier.append(lost(attempt.exchange))
         if winner == 1 and of_all(results).success:
             note(self._care, PoolEventKind.HEDGE_WON, of_all(results))
         return results
@@ -232,7 +232,8 @@ def attempt_of(response: Response, pause: float) -> Attempt:
     )
 
 
-def _lost(exchange: Exchange) -> Attempt:
+def lost(exchange: Exchange) -> Attempt:
+    """What is told of a try that was cancelled as another agent had answered."""
     return Attempt(
         tree_index=exchange.agent.tree_index,
         kind=None,

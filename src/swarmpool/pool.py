@@ -14,14 +14,14 @@ from aiohttp import Fingerprint
 from swarmpool.care import CareOptions
 from swarmpool.endpoints import as_endpoints
 from swarmpool.fanout import Put, Turns, as_finished, check_prompts, in_order, interleaved
-from swarmpool.options import PoolOptions, count, seconds, seconds_or_none
+from swarmpool.options import PoolOptions, count, seconds
 from swarmpool.progress import checked_progress
 from swarmpool.readiness import Readiness, prewarm, wait_ready
 from swarmpool.responses import Response, StreamChunk, numbered
-from swarmpool.results import REFUSALS, refused, result
-from swarmpool.sending import Messages, Sender
-from swarmpool.stream_tries import Begun, StreamTries
-from swarmpool.streaming import Stream, StreamPlan
+from swarmpool.results import REFUSALS, refused
+from swarmpool.sending import Messages
+from swarmpool.stream import Stream
+from swarmpool.stream_sending import StreamSender
 from swarmpool.tree import Tree
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["AgentPool", "Response"]
 
 
-class AgentPool(Sender):
+class AgentPool(StreamSender):
     """Agents that speak `POST /generate {"prompt"} -> {"response"}`, driven over one session.
 
     `endpoints` are `AgentEndpoint`s, `(host, port)` pairs, or anything with `host` and `port`. At most
@@ -226,7 +226,7 @@ class AgentPool(Sender):
 
         `timeout` bounds each try of it (None = the pool's), `idle_timeout` the gap between two pieces (None: off). With
         None for an agent the pool's `routing` chooses, by `key` as in `ask`. With `retry`, a try that fails before its
-        first text is followed by another.
+        first text is followed by another; with `hedge`, one that has none for long is raced by a second agent's.
         """
         return self._stream(
             self._place(agent_index),
@@ -238,40 +238,6 @@ class AgentPool(Sender):
             idle_timeout=idle_timeout,
             key=key,
             **sampling,
-        )
-
-    def _stream(
-        self,
-        place: int | None,
-        prompt: str | None,
-        max_tokens: int | None,
-        *,
-        movable: bool,
-        messages: Messages | None = None,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        key: Key | None = None,
-        **sampling: Any,
-    ) -> Stream:
-        """`stream`; with `movable` a `place` is only where it begins."""
-        limit = self.timeout if timeout is None else seconds("timeout", timeout)
-
-        async def begin(place: int) -> Begun | Response:
-            agent = self._agents[place]
-            request = self._stream_sampling(sampling)
-            composed = await self._compose(agent, place, prompt, max_tokens, messages, request)
-            return composed if isinstance(composed, Response) else (await self._tree.admit(agent, limit), composed)
-
-        route = partial(self._route, place, movable=movable, key=key)
-        tries = StreamTries(self._tree, route, begin, self._call)
-        return Stream(
-            StreamPlan(
-                tries=tries,
-                read_event=self._read_event,
-                read_whole=self._read_whole,
-                result=lambda exchange, **facts: result(tries.place, exchange, **facts),
-                idle_timeout=seconds_or_none("idle_timeout", idle_timeout),
-            )
         )
 
     async def stream_many(

@@ -49,7 +49,14 @@ class StreamTries:
         self._guard: Guard | None = None
         self._earlier: list[Attempt] = []
         self._failed: Response | None = None
+        self._ended: Response | None = None
         self._trying = False
+        self.racing = False
+        """Whether another stream may answer in its place, so that its result is not counted yet."""
+        self.hedged_after: float | None = None
+        """The seconds that another stream has taken too long, until the event is told."""
+        self.sent = False
+        """Whether any try has had a slot."""
         self.place = -1
         """Where the present try goes."""
 
@@ -62,7 +69,7 @@ class StreamTries:
         except BaseException as error:
             if self._failed is not None and isinstance(error, REFUSALS):
                 return self._failed
-            if self._call is not None:
+            if self._call is not None and not self.racing:
                 self._call.raised(error)
             raise
         return begun
@@ -76,13 +83,50 @@ class StreamTries:
         self._budget.tries += 1
         self.place = self._route.choose()
         self._guard = self._route.guard(self.place)
+        if self.hedged_after is not None:
+            self.note_about(PoolEventKind.HEDGED, self.hedged_after)
+            self.hedged_after = None
         try:
             with nullcontext() if self._call is None else self._call.current():
                 begun = await self._begin(self.place)
         except BaseException:
             self._guard.lost()
             raise
+        self.sent |= not isinstance(begun, Response)
         return begun
+
+    def rival(self, begin: Callable[[int], Awaitable[Begun | Response]]) -> StreamTries | None:
+        """The tries of a second stream for the same request, which share its route and budget; None if there is nowhere
+        else to go, or it has not begun."""
+        route = self._route
+        if route is None or not route.moves_on():
+            return None
+        other = StreamTries(self._tree, lambda: route, begin, self._begin_call)
+        other._route, other._budget, other._call = route, self._budget, self._call
+        return other
+
+    def wins(self, others: list[Attempt]) -> None:
+        """It is the stream, and the others have lost against it: from now on its result is counted."""
+        self.racing = False
+        self._earlier += others
+        if self._ended is not None:
+            self._tree.counts.count(self._ended.kind)
+            told(self._ended, others).earlier = tuple(self._earlier)
+            if self._call is not None:
+                self._call.ended(self._ended)
+
+    def nobody_won(self, error: BaseException) -> None:
+        """The race has ended with `error` for its reader."""
+        if self._call is not None and self._ended is not None:
+            self._call.ended(self._ended)
+        elif self._call is not None:
+            self._call.raised(error)
+
+    def note_about(self, kind: PoolEventKind, seconds: float | None = None) -> None:
+        """An event about the agent of the present try."""
+        assert self._route is not None
+        agent, now = self._route.agent(self.place), asyncio.get_running_loop().time()
+        self._tree.care.events.note(kind, agent.tree_index, agent.key, now, seconds=seconds)
 
     async def again(self, failed: Response) -> bool:
         """Whether there is another try, once it may begin. Cancelling it ends the stream with that failure."""
@@ -108,8 +152,9 @@ class StreamTries:
             self._guard.heard(response)
         if response is self._failed and self._trying:
             self._earlier.pop()  # it was to be tried again, and that try was never sent
-        self._tree.counts.count(response.kind)
-        response = told(response, self._earlier)
-        if self._call is not None:
-            self._call.ended(response)
+        self._ended = told(response, self._earlier)
+        if not self.racing:
+            self._tree.counts.count(response.kind)
+            if self._call is not None:
+                self._call.ended(response)
         return response

@@ -24,16 +24,16 @@ import asyncio
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from enum import Enum
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from swarmpool.exchange import WireFailure
 from swarmpool.failures import WIRE_ERRORS, message_of, retry_after
 from swarmpool.formats import Delta, ErrorEvent, Reply, ShapeError
 from swarmpool.responses import FailureKind, Response, StreamChunk, TokenUsage
 from swarmpool.sse import DONE, EventParser
+from swarmpool.stream import Stream
 from swarmpool.tools import ToolCalls
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from swarmpool.exchange import Exchange
     from swarmpool.stream_tries import StreamTries
 
-__all__ = ["Stream", "StreamPlan"]
+__all__ = ["AgentStream", "StreamPlan"]
 
 _DRAIN_SECONDS = 1.0
 _EVENTS = {"accept": "text/event-stream"}
@@ -79,16 +79,11 @@ class StreamPlan:
         self.idle_timeout = idle_timeout
 
 
-class Stream(AsyncIterator[StreamChunk]):
-    """One answer, piece by piece.
-
-    `async for chunk in stream` yields text as it comes and, last, a chunk with the `Response`; `await stream` reads to
-    the end and returns that `Response`. The request is sent by the first of these, which therefore raises what an
-    admission raises. For one task at a time, others get a RuntimeError; cancelling a read aborts the stream.
-    """
+class AgentStream(Stream):
+    """One answer of one agent: see `Stream`."""
 
     def __init__(self, plan: StreamPlan) -> None:
-        self.response: Response | None = None
+        self._response: Response | None = None
         self._plan = plan
         self._state = _State.NEW
         self._reading = False
@@ -112,12 +107,24 @@ class Stream(AsyncIterator[StreamChunk]):
         self._thread = 0
 
     @property
+    def response(self) -> Response | None:
+        """The result, once there is one."""
+        return self._response
+
+    @property
     def text(self) -> str:
         """What has come so far."""
         return "".join(self._texts)
 
-    def __aiter__(self) -> Stream:
-        return self
+    @property
+    def tries(self) -> StreamTries:
+        """What it knows of its tries."""
+        return self._plan.tries
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The last try's, once that has a slot."""
+        return self._exchange
 
     async def __anext__(self) -> StreamChunk:
         """The next chunk; StopAsyncIteration after the one with the `response`."""
@@ -135,17 +142,6 @@ class Stream(AsyncIterator[StreamChunk]):
             finally:
                 self._reading = False
         return self._chunks.popleft()
-
-    def __await__(self) -> Generator[Any, None, Response]:
-        return self._to_the_end().__await__()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Leave the stream. One that has not ended is aborted, and its `response` is of kind `abandoned`.
@@ -167,14 +163,6 @@ class Stream(AsyncIterator[StreamChunk]):
             self._give_up()
         else:  # the garbage collector runs in whatever thread it likes
             loop.call_soon_threadsafe(self._give_up)
-
-    async def _to_the_end(self) -> Response:
-        async for chunk in self:
-            if chunk.response is not None:
-                return chunk.response
-        if self.response is None:
-            raise RuntimeError("this stream has been left already and has no response")
-        return self.response
 
     def _step(self) -> Awaitable[None]:
         if self._state is _State.NEW:
@@ -329,7 +317,7 @@ class Stream(AsyncIterator[StreamChunk]):
 
     def _end_with(self, response: Response) -> None:
         self._state = _State.OVER
-        self.response = response = self._plan.tries.ended(response)
+        self._response = response = self._plan.tries.ended(response)
         self._chunks.append(StreamChunk("", 0, 0.0, response))
 
     def _give_up(self) -> None:
@@ -347,7 +335,7 @@ class Stream(AsyncIterator[StreamChunk]):
             self._finish(WireFailure(FailureKind.CLOSED, "the pool was closed while this stream was open"), left=True)
 
 
-def _weak_cut(stream: Stream) -> Callable[[], None]:
+def _weak_cut(stream: AgentStream) -> Callable[[], None]:
     """`stream.cut` without keeping the stream alive."""
     reference = weakref.ref(stream)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from played import played
 
-from fleetsim import Fleet
-from swarmpool import AgentUnavailable, PoolClosed, VLLMPool
+from fleetsim import Fleet, Profile
+from simkernel.loop import SimLoop
+from swarmpool import AgentUnavailable, PoolClosed, PoolEvent, VLLMPool
 from swarmpool.health import Health
 from swarmpool.hedging import Hedge
 from swarmpool.retry import Retry
@@ -227,3 +228,176 @@ def test_of_many_prompts_those_of_a_dead_agent_are_answered_by_another() -> None
         assert {response.tree_index for response in last} == {0, 2}
 
     played(work, 3, retry=Retry())
+
+
+# ------------------------------------------------------------------------------------------------ hedges
+
+HEDGE = Hedge(after=0.5, share=1.0)
+
+
+def figures(pool: VLLMPool) -> tuple[int, int, int, int]:
+    """Succeeded, failed, hedged, and won by the second."""
+    now = pool.statistics()
+    return now.requests.succeeded, now.requests.failed, now.care.hedged, now.care.hedge_won
+
+
+def test_a_stream_that_says_nothing_for_long_is_overtaken_and_leaves_nothing() -> None:
+    seen: list[PoolEvent] = []
+
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="60s"):
+            begun = asyncio.get_running_loop().time()
+            async with pool.stream(None, "hi") as stream:
+                first = await anext(stream)
+                assert pool.statistics().admission.in_flight == 1  # the loser's slot is back already
+                rest = [chunk async for chunk in stream]
+            assert asyncio.get_running_loop().time() - begun < 1.0
+        response = stream.response
+        assert response is not None
+        assert response is rest[-1].response
+        assert response.text == first.text + "".join(chunk.text for chunk in rest) == stream.text
+        assert (response.success, response.tree_index, response.agent_index, response.attempts) == (True, 1, 1, 2)
+        assert [(attempt.tree_index, attempt.kind) for attempt in response.earlier] == [(0, None)]
+        assert [(event.kind, event.agent) for event in seen] == [("hedged", 1), ("hedge_won", 1)]
+        assert figures(pool) == (1, 0, 1, 1)
+
+    played(work, hedge=HEDGE, on_event=seen.append)
+
+
+def test_the_first_stream_may_still_win() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="1s"), fleet[1].fault("delay", seconds="60s"):
+            response = await pool.stream(None, "hi")
+        assert (response.success, response.tree_index) == (True, 0)
+        assert [attempt.tree_index for attempt in response.earlier] == [1]
+        assert figures(pool) == (1, 0, 1, 0)
+
+    played(work, hedge=HEDGE)
+
+
+def test_a_second_stream_that_fails_does_not_end_the_first() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="1s"), fleet[1].fault("unavailable"):
+            response = await pool.stream(None, "hi")
+        assert (response.success, response.tree_index) == (True, 0)
+        assert [(attempt.tree_index, attempt.status) for attempt in response.earlier] == [(1, 503)]
+        assert figures(pool) == (1, 0, 1, 0)
+
+    played(work, hedge=HEDGE)
+
+
+def test_where_both_streams_fail_there_is_one_failure() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="1s"), fleet.fault("server_error"):
+            response = await pool.stream(None, "hi")
+        assert (response.success, response.status, response.attempts) == (False, 500, 2)
+        assert figures(pool) == (0, 1, 1, 0)
+
+    played(work, hedge=HEDGE)
+
+
+def test_a_stream_that_speaks_soon_is_not_hedged_however_long_it_goes_on() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        response = await pool.stream(None, "hi", 400)
+        assert response.success
+        assert response.wire_seconds > 1.0
+        assert figures(pool) == (1, 0, 0, 0)
+
+    played(work, profile=Profile(ttft=0.1, itl=0.1), hedge=HEDGE)
+
+
+def test_a_named_agents_stream_is_not_hedged() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="5s"):
+            assert (await pool.stream(0, "hi")).attempts == 1
+
+    played(work, hedge=HEDGE)
+
+
+def test_a_reader_cancelled_in_the_race_leaves_neither_stream() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet.fault("delay", seconds="60s"):
+            stream = pool.stream(None, "hi")
+            reading = asyncio.create_task(anext(stream))
+            await fleet.ledger.wait_for(requests=2)
+            with pytest.raises(RuntimeError, match="another task is reading"):
+                await stream.aclose()
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert pool.statistics().admission.in_flight == 0
+        assert stream.response is not None
+        assert stream.response.kind == "abandoned"
+        assert figures(pool) == (0, 1, 1, 0)
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+    played(work, hedge=HEDGE)
+
+
+def test_a_hedged_stream_left_after_its_first_text_is_abandoned_once() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="60s"):
+            async with pool.stream(None, "hi") as stream:
+                await anext(stream)
+        assert stream.response is not None
+        assert (stream.response.kind, len(stream.response.earlier)) == ("abandoned", 1)
+        assert pool.statistics().requests.abandoned_streams == 1
+        assert figures(pool) == (0, 1, 1, 1)
+
+    played(work, hedge=HEDGE)
+
+
+def test_a_hedged_stream_that_gets_no_slot_raises() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet.fault("unavailable", times=1):
+            assert (await pool.post(0, "hi")).status == 503
+        with pytest.raises(AgentUnavailable):
+            await pool.stream(None, "hi")
+        assert figures(pool) == (0, 1, 0, 0)
+
+    played(work, 1, hedge=HEDGE, health=Health(failures=1))
+
+
+def test_a_hedged_stream_dropped_after_its_first_text_gives_all_back() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        with fleet[0].fault("delay", seconds="60s"):
+            stream = pool.stream(None, "hi")
+            await anext(stream)
+            del stream
+            assert pool.statistics().admission.in_flight == 0
+
+    played(work, hedge=HEDGE)
+
+
+def test_a_stream_in_the_race_may_be_tried_again() -> None:
+    async def work(fleet: Fleet, pool: VLLMPool) -> None:
+        fleet[0].script("unavailable", "ok")
+        fleet[1].script("unavailable", "ok")
+        response = await pool.stream(None, "hi")
+        assert response.success
+        assert response.attempts == len(response.earlier) + 1 == fleet.ledger.requests
+
+    played(work, hedge=HEDGE, retry=Retry())
+
+
+@pytest.mark.parametrize("delay", ["0.53s", "60s"])
+def test_a_hedged_stream_cancelled_at_any_instant_leaves_nothing(delay: str) -> None:
+    """From the instant at which the second stream begins, on to the end of both."""
+
+    async def work(fleet: Fleet, pool: VLLMPool) -> bool:
+        loop = cast(SimLoop, asyncio.get_running_loop())
+        with fleet[0].fault("delay", seconds=delay):
+            reading = asyncio.ensure_future(pool.stream(None, "hi")._to_the_end())
+            await asyncio.sleep(0.5 + 0.0007 * step)
+            loop.call_after_turns(step % 4, reading.cancel)
+            done = (await asyncio.gather(reading, return_exceptions=True))[0]
+            assert pool.statistics().admission.in_flight == 0
+        now = pool.statistics().requests
+        assert now.succeeded + now.failed == 1
+        return not isinstance(done, asyncio.CancelledError)
+
+    step = 0
+    while not played(work, hedge=HEDGE, seed=step, dials_cancelled=True):
+        step += 1
+    assert step > 20
