@@ -154,7 +154,7 @@ class StreamChunk:
     `gap_seconds` is the time since the piece before it; for the first, since the request was sent (the time to first
     token). `tokens` is the server's count where it sends one with each piece, else 1 for a piece with text. The last
     chunk of every stream, whole or failed, has no text and carries the `response`. `tool_calls` are pieces of calls as
-    the server sends them (a chunk may have those and no text), and `logprobs` what it says of the chunk's tokens.
+    the server sends them, and `logprobs` what it says of the chunk's tokens: a chunk may have either and no text.
     `prompt_index` is the place of the prompt in a call with many.
     """
 

@@ -262,7 +262,7 @@ class AgentStream(Stream):
         assert self._exchange is not None
         self._finish_reason = delta.finish_reason or self._finish_reason
         self._usage = delta.usage or self._usage
-        if not delta.text and delta.tool_calls is None:
+        if not delta.text and delta.tool_calls is None and delta.logprobs is None:
             return
         if delta.tool_calls is not None:
             self._tool_calls.add(delta.tool_calls)

@@ -67,11 +67,16 @@ def test_to_begin_what_is_not_allowed_is_a_bug() -> None:
 
 
 def test_a_good_probe_closes_it_and_the_past_is_forgotten() -> None:
-    breaker = opened()
+    breaker = a_breaker(failures=3)
+    for _ in range(3):
+        breaker.failed(0.0, "refused", probe=False)
     breaker.begin(5.0)
     breaker.succeeded(6.0, probe=True)
     assert breaker.state is CLOSED
     assert breaker.begin(6.0) is False
+    for _ in range(2):
+        breaker.failed(7.0, "refused", probe=False)
+    assert breaker.state is CLOSED
 
 
 def test_each_bad_probe_doubles_the_time_up_to_the_longest() -> None:

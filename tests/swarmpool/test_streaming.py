@@ -360,6 +360,24 @@ async def test_probabilities_are_in_the_chunks_and_the_response() -> None:
     assert chunks[-1].response.logprobs == [said]
 
 
+async def test_probabilities_of_a_token_without_text_are_not_lost() -> None:
+    """A token may be a part of a character: its text comes with the next."""
+    part, rest = [{"content": [{"token": token, "logprob": -0.1}]} for token in ("part", "rest")]
+    pieces = [
+        delta({"content": ""}, logprobs=part),
+        delta({"content": "é"}, logprobs=rest),
+        delta({}, finish_reason="stop"),
+    ]
+    async with (
+        RawAgent(writes(sse_head(), *pieces, chunk(DONE), LAST)) as agent,
+        VLLMPool([agent.endpoint], "sim", 5, model_max_context=100) as pool,
+    ):
+        chunks = [each async for each in pool.stream(0, "hi")]
+    assert [(each.text, each.logprobs) for each in chunks] == [("", part), ("é", rest), ("", None)]
+    assert chunks[-1].response is not None
+    assert chunks[-1].response.logprobs == [part, rest]
+
+
 async def test_a_whole_answer_has_its_tool_calls_and_probabilities_too() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
