@@ -3,9 +3,10 @@
 Theory of operation
 -------------------
 A prompt must not be worked on twice because of us. A failure is *safe* if the agent has not begun: no connection came
-about, the connection had served before and ended before the first byte of an answer (the server closed it as idle, and
-the request crossed its FIN), the agent said that it takes no more (429, 503), or it was never sent as its breaker is
-open. Everything else may have been worked on, and is sent again only where the caller says so (`unsafe`).
+about, the connection had served before and ended at once, before the first byte of an answer (the server closed it as
+idle, and the request crossed its FIN; nobody can tell it from a server that dies in that second), the agent said that
+it takes no more (429, 503), or it was never sent as its breaker is open. Everything else may have been worked on, and
+is sent again only where the caller says so (`unsafe`).
 
 `Budget` counts one request's tries over all layers: whatever sends it again asks here first. It is made when the first
 try begins, so that its seconds hold whatever the waiting was for. While it pauses no slot is held.
@@ -44,6 +45,9 @@ _FINAL: Final = frozenset(
         FailureKind.UNAVAILABLE,
     }
 )
+# How long a request and a FIN may take to cross. An end that comes later is one of a server that was at work: a whole
+# answer says its first byte when it is done.
+_CROSSING_SECONDS: Final = 1.0
 _MOST_DOUBLINGS: Final = 64  # 2.0 ** tries would overflow
 
 
@@ -125,7 +129,8 @@ def is_safe(failed: Response) -> bool:
         return True
     if kind is FailureKind.STATUS:
         return failed.status in _REFUSING
-    return kind in _BEFORE_THE_ANSWER and failed.connection == "reused" and failed.status is None
+    unanswered = kind in _BEFORE_THE_ANSWER and failed.connection == "reused" and failed.status is None
+    return unanswered and failed.wire_seconds <= _CROSSING_SECONDS
 
 
 def is_final(response: Response) -> bool:

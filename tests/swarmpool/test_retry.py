@@ -49,6 +49,8 @@ def test_what_the_agent_has_surely_not_begun_is_safe(failed: Response) -> None:
         broken(FailureKind.RESET, connection="new"),
         broken(FailureKind.DISCONNECTED, connection="new"),
         broken(FailureKind.RESET, connection="reused", status=200),
+        broken(FailureKind.RESET, connection="reused", wire_seconds=1.1),
+        broken(FailureKind.DISCONNECTED, connection="reused", wire_seconds=30.0),
         broken(FailureKind.TRUNCATED, connection="reused", status=200),
         broken(FailureKind.TIMEOUT, connection="reused"),
         broken(FailureKind.ABORTED, status=200),
