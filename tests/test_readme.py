@@ -27,10 +27,14 @@ FLEETSIM = [shlex.split(line)[1:] for line in SHELL if line.startswith("fleetsim
 
 
 @pytest.mark.parametrize("example", PYTHON)
-async def test_each_python_example_runs(example: str, fleet: Fleet) -> None:
-    names: dict[str, object] = {}
+async def test_each_python_example_runs(
+    example: str, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fleet.hostfile("fleet.tsv")
+    names: dict[str, object] = {"__name__": "readme"}
     exec(compile(example, "README.md", "exec"), names)
-    tests = [value for name, value in names.items() if name.startswith("test_")]
+    tests = [value for name, value in names.items() if name == "main" or name.startswith("test_")]
     assert tests
     for test in tests:
         assert inspect.iscoroutinefunction(test)
