@@ -22,8 +22,7 @@ class Hedge:
     `quantile` of the last answers, of which there must be `at_least`. At most the fraction `share` of the pool's
     requests gets a second try, and none while no slot is free: hedging must not be what overloads a fleet.
 
-    Two agents may work on one prompt, of course. Only requests that leave the agent to the pool are hedged, and no
-    streams.
+    Two agents may work on one prompt, of course. Only requests that leave the agent to the pool are hedged.
     """
 
     after: float | None = None

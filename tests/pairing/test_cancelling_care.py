@@ -92,6 +92,7 @@ async def balanced(pool: VLLMPool) -> None:
         (batched, {"retry": AGAIN, "health": SOON, "hedge": TWICE}),
         (stream, {"retry": AGAIN}),
         (stream, {"retry": AGAIN, "health": SOON, "adaptive": Adaptive(initial=1)}),
+        (stream, {"retry": AGAIN, "health": SOON, "hedge": TWICE}),
         (stream_many, {"retry": AGAIN, "health": SOON}),
         (wait_ready, {}),
         (prewarm, {}),
