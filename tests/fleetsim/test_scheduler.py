@@ -115,6 +115,17 @@ def test_by_priority_one_that_has_its_tokens_already_gives_them_back() -> None:
     assert {humble.left, urgent.left} == {0}
 
 
+def test_the_tokens_given_back_are_there_for_others_in_the_same_step() -> None:
+    limits = {"max_num_batched_tokens": 3, "max_num_seqs": 3, "num_blocks": 6}
+    engine = scheduler(policy="priority", prefix_caching=False, **limits)
+    (humble,) = added(engine, Request(3, 40, priority=1))
+    engine.step()
+    urgent, long = added(engine, Request(14, 40), Request(60, 1))
+    taken = next(step for step in drained(engine) if step.preempted)
+    assert taken.preempted == [humble]
+    assert taken.scheduled == {urgent: 1, long: 2}
+
+
 def test_by_priority_the_first_to_run_may_be_the_one_to_go() -> None:
     """And then nobody gets a token in that step, as in vLLM."""
     engine = scheduler(policy="priority", num_blocks=4, prefix_caching=False)
@@ -190,6 +201,15 @@ def test_a_request_is_added_once() -> None:
     (request,) = added(engine, Request(1, 1))
     with pytest.raises(ValueError, match=re.escape("never added, got Request(1, 1, computed=0")):
         engine.add(request)
+
+
+def test_a_stroke_goes_no_further_than_the_blocks_do() -> None:
+    engine = scheduler(num_blocks=4)
+    first, second = added(engine, Request(14, 30), Request(14, 30))
+    engine.step()
+    assert engine.repeatable() == 14
+    engine.repeat(14)
+    assert (first.computed, second.computed, first.blocks, second.blocks) == (28, 28, 2, 2)
 
 
 LENGTHS = st.tuples(st.integers(1, 90), st.integers(1, 40))
