@@ -174,8 +174,9 @@ class CallersAreServedInOrder(Oracle):
 
 
 class NothingIsDoneTwice(Oracle):
-    """No server has a prompt more often than its result says it was sent; what was never sent, never. A success was
-    sent. No server works on what one has begun already, unless the pool was told that it may."""
+    """No server has a prompt more often than its result says it was sent, and that is not more often than the pool was
+    told to try; what was never sent, never. A success was sent. No server works on what one has begun already, unless
+    the pool was told that it may."""
 
     def at_rest(self) -> None:
         for call in self.world.calls.values():
@@ -185,9 +186,12 @@ class NothingIsDoneTwice(Oracle):
 
     def _see(self, call: Call, prompt: Prompt, result: Any) -> None:
         setup = self.world.setup
-        most = setup.tries * (1 + (setup.hedge_after is not None)) if result is None else result.attempts
+        allowed = setup.tries * (1 + (setup.hedge_after is not None))
+        most = allowed if result is None else result.attempts
         if call.sort == "embed":
             most += prompt.refused  # what is not taken is sent again, each text by itself
+        else:
+            self.must(most <= allowed, f"{call}: {prompt.nonce} was sent {most} times, and {allowed} are allowed")
         self.must(prompt.arrived <= most, f"{call}: {prompt.nonce} arrived {prompt.arrived} times of {most}")
         begun = prompt.arrived - prompt.refused
         excused = self._may_repeat(result) or begun <= 1 + self._stale(result)
