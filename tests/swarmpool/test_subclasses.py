@@ -243,7 +243,11 @@ def test_every_public_class_may_have_a_subclass_with_attributes(kind: type[Any])
         def doubled(self) -> int:
             return 2 * self.extra
 
-    mine = Mine.__new__(Mine)
+    if inspect.isabstract(Mine):  # a `Stream` is one or a race of two: whoever makes a third says what it does
+        whole: Any = type("Whole", (Mine,), dict.fromkeys(Mine.__abstractmethods__))
+    else:
+        whole = Mine
+    mine = whole.__new__(whole)
     assert isinstance(mine, kind)
     assert mine.doubled() == 14
 
