@@ -78,6 +78,13 @@ def test_a_full_cache_preempts_and_all_are_answered_nevertheless() -> None:
     assert figures.itl.max > played(1_000, output=60).itl.max
 
 
+def test_waiting_again_after_a_preemption_is_no_part_of_the_queue() -> None:
+    tight = EngineLimits(max_num_batched_tokens=512, max_num_seqs=16, num_blocks=4)
+    figures = played(1_000, limits=tight, prompt=30, output=30, requests=2)
+    assert figures.preemptions == 1
+    assert figures.queue.max < figures.ttft.max - ENGINE.overhead
+
+
 def test_a_limit_of_the_queue_refuses_the_rest() -> None:
     short = EngineLimits(max_num_batched_tokens=512, max_num_seqs=16, num_blocks=200, max_num_queued_reqs=20)
     figures = played(10_000, limits=short)
