@@ -7,7 +7,7 @@ from typing import Any
 
 from hunt.oracles.oracle import Oracle
 from hunt.steps import Moment
-from hunt.world import Call, Prompt
+from hunt.world import Call, Prompt, World
 from swarmpool import (
     AcquireTimeout,
     AgentUnavailable,
@@ -78,7 +78,7 @@ class AnswersAreTheirOwn(Oracle):
             return
         asked = call.is_anybodys or result.tree_index == prompt.agent
         self.must(asked, f"{call}: agent {prompt.agent} was asked, and told of is {result!r}")
-        if self._may_be_anothers(call, prompt, result):
+        if _may_be_anothers(self.world, call, result):
             return
         if result.success:
             self.must(
@@ -91,17 +91,6 @@ class AnswersAreTheirOwn(Oracle):
             f"{call} failed with {result.text!r} for {prompt.nonce}, which begins not {prompt.expected!r}",
         )
         self.must(self._is_excused(call, prompt, result), f"{call} failed without a reason: {result!r}")
-
-    def _may_be_anothers(self, call: Call, prompt: Prompt, result: Any) -> bool:
-        """A response that nobody asked for, and that comes when the next request is under way already, is taken for its
-        answer: HTTP/1.1 has no way to tell."""
-        if result.tree_index not in self.world.disturbed:
-            return False
-        sent = call.began + result.queue_seconds
-        return any(
-            "second_response" in record.faults and (record.ended_at is None or record.ended_at > sent - _BEHIND)
-            for record in self.world.fleet[result.tree_index].ledger.request_records()
-        )
 
     def _is_excused(self, call: Call, prompt: Prompt, result: Any) -> bool:
         world = self.world
@@ -139,6 +128,18 @@ class AnswersAreTheirOwn(Oracle):
         if isinstance(error, AcquireTimeout | ConnectFailed) and setup.connector_limit == 1:
             return True
         return isinstance(error, AcquireTimeout) or bool(call.agents & world.disturbed) or bool(world.closings)
+
+
+def _may_be_anothers(world: World, call: Call, result: Any) -> bool:
+    """A response that nobody asked for, and that comes when the next request is under way already, is taken for its
+    answer: HTTP/1.1 has no way to tell. Its server may end the connection with that request unread."""
+    if result.tree_index not in world.disturbed:
+        return False
+    sent = call.began + result.queue_seconds
+    return any(
+        "second_response" in record.faults and (record.ended_at is None or record.ended_at > sent - _BEHIND)
+        for record in world.fleet[result.tree_index].ledger.request_records()
+    )
 
 
 def _place(result: Any, place: int) -> int:
@@ -196,7 +197,7 @@ class NothingIsDoneTwice(Oracle):
         begun = prompt.arrived - prompt.refused
         excused = self._may_repeat(result) or begun <= 1 + self._stale(result)
         self.must(excused, f"{call}: servers have begun {begun} times with {prompt.nonce}: {result!r}")
-        if result is not None and result.success:
+        if result is not None and result.success and not _may_be_anothers(self.world, call, result):
             self.must(prompt.arrived > 0, f"{call}: {prompt.nonce} was answered and never arrived")
 
     def _may_repeat(self, result: Any) -> bool:
