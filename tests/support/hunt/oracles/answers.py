@@ -78,7 +78,7 @@ class AnswersAreTheirOwn(Oracle):
             return
         asked = call.is_anybodys or result.tree_index == prompt.agent
         self.must(asked, f"{call}: agent {prompt.agent} was asked, and told of is {result!r}")
-        if _may_be_anothers(self.world, call, result):
+        if _may_be_anothers(self.world, result):
             return
         if result.success:
             self.must(
@@ -130,16 +130,14 @@ class AnswersAreTheirOwn(Oracle):
         return isinstance(error, AcquireTimeout) or bool(call.agents & world.disturbed) or bool(world.closings)
 
 
-def _may_be_anothers(world: World, call: Call, result: Any) -> bool:
+def _may_be_anothers(world: World, result: Any) -> bool:
     """A response that nobody asked for, and that comes when the next request is under way already, is taken for its
-    answer: HTTP/1.1 has no way to tell. Its server may end the connection with that request unread."""
+    answer: HTTP/1.1 has no way to tell. So may be each that follows on that connection, as long as the next request is
+    always there before the answer that is left over. The server may end it with a request unread."""
     if result.tree_index not in world.disturbed:
         return False
-    sent = call.began + result.queue_seconds
-    return any(
-        "second_response" in record.faults and (record.ended_at is None or record.ended_at > sent - _BEHIND)
-        for record in world.fleet[result.tree_index].ledger.request_records()
-    )
+    records = world.fleet[result.tree_index].ledger.request_records()
+    return any("second_response" in record.faults for record in records)
 
 
 def _place(result: Any, place: int) -> int:
@@ -197,7 +195,7 @@ class NothingIsDoneTwice(Oracle):
         begun = prompt.arrived - prompt.refused
         excused = self._may_repeat(result) or begun <= 1 + self._stale(result)
         self.must(excused, f"{call}: servers have begun {begun} times with {prompt.nonce}: {result!r}")
-        if result is not None and result.success and not _may_be_anothers(self.world, call, result):
+        if result is not None and result.success and not _may_be_anothers(self.world, result):
             self.must(prompt.arrived > 0, f"{call}: {prompt.nonce} was answered and never arrived")
 
     def _may_repeat(self, result: Any) -> bool:
