@@ -125,14 +125,21 @@ class Play:
         self.witness.must(not timers, f"no timer is left: {timers}")
 
     async def _nothing_open_there(self) -> None:
-        """The fleet sees all ends, but for those of connections that its faults have made it deaf to."""
+        """The fleet sees all ends, but for those of connections that its faults have made it deaf to, and those cut off
+        for good with half a request: a server waits for the rest of it as long as it lives."""
         lost = any(isinstance(step, NetFault) for step in self._plan)
         try:
             await self._fleet.ledger.wait_for(timeout=_GONE if lost else _SEEN, open_now=0)
         except TimeoutError:
             there = [record for record in self._fleet.ledger.connection_records() if record.ended_at is None]
             heard = [record for record in there if not _DEAF.intersection(_struck(self._fleet, record))]
+            heard = [record for record in heard if record.requests or record.peer not in self._cut_off()]
             self.witness.must(not heard, f"the fleet has seen the end of every connection, but not of {heard}")
+
+    def _cut_off(self) -> set[str]:
+        """The client's addresses of connections on which nothing arrives any more."""
+        silent = [each.client.local for each in self._net.connections.values() if each.silent]
+        return {f"{address[0]}:{address[1]}" for address in silent if address is not None}
 
     # ---------------------------------------------------------------------------------------------- steps
 
