@@ -4,9 +4,9 @@ Theory of operation
 -------------------
 A prompt must not be worked on twice because of us. A failure is *safe* if the agent has not begun: no connection came
 about, the connection had served before and ended at once, before the first byte of an answer (the server closed it as
-idle, and the request crossed its FIN; nobody can tell it from a server that dies in that second), the agent said that
-it takes no more (429, 503), or it was never sent as its breaker is open. Everything else may have been worked on, and
-is sent again only where the caller says so (`unsafe`).
+idle, and the request crossed its FIN; nobody can tell it from a server that dies in that second), or the agent said
+that it takes no more (429, 503). Everything else may have been worked on, and is sent again only where the caller says
+so (`unsafe`). Where breakers are open nothing is tried again: callers are to know at once.
 
 `Budget` counts one request's tries over all layers: whatever sends it again asks here first. It is made when the first
 try begins, so that its seconds hold whatever the waiting was for. While it pauses no slot is held.
